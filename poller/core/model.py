@@ -1,0 +1,370 @@
+"""The nouns of the core: plain values, no IO, no clock, no behaviour.
+
+Facts are things that happened, named in the past tense.  Commands are things to do, named in the
+imperative.  The machines turn facts into commands; the engine turns commands into facts, exactly
+one fact for each command but `Finish`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+Instant = float  # seconds since the epoch; always handed in, never read from a clock
+Seconds = float  # a length of time
+
+BEGINNING: Instant = float("-inf")  # `read_up_to` of a shard of which nothing was read yet
+EVERYTHING: Instant = float("inf")  # `read_up_to` of a shard that has ended
+
+
+class Record(Protocol):
+    """One stream record, as far as decisions need to know it."""
+
+    @property
+    def sequence(self) -> str:
+        """The sequence number: a decimal string that is compared as an integer."""
+
+    @property
+    def key(self) -> str | None:
+        """What order is kept by: a partition key, an item's keys; None where there is none."""
+
+    @property
+    def arrived_at(self) -> Instant: ...
+
+    @property
+    def size(self) -> int:
+        """The bytes of its JSON in an event, separator included; never less than the truth."""
+
+
+class Message(Protocol):
+    """One queue message, as far as decisions need to know it."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def receipt(self) -> str: ...
+
+    @property
+    def group(self) -> str | None:
+        """The FIFO message group; None on a standard queue."""
+
+    @property
+    def size(self) -> int:
+        """The bytes of its JSON in an event, separator included; never less than the truth."""
+
+
+class ClosedBy(StrEnum):
+    """Why a batch closed."""
+
+    COUNT = "count"  # BatchSize is reached
+    BYTES = "bytes"  # the payload limit is reached
+    WINDOW = "window"  # the batching window is over; with no window: all there was
+    FLUSH = "flush"  # nothing more can join: the shard ended, or the bounds are reached
+    RETRY = "retry"  # what is left of an earlier batch
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Stream records that go to the function together.
+
+    `ordinals[i]` is the place of `records[i]` in the shard, counted from where this run began.
+    `attempts` counts every try and sets the backoff; `invocations` counts the tries that reached
+    the function, which is what MaximumRetryAttempts limits.  They differ because a refused
+    invocation spends no retry.  Both start anew after progress and after a split.
+    """
+
+    id: int
+    lane: int
+    records: Sequence[Record]
+    ordinals: Sequence[int]
+    closed_by: ClosedBy
+    attempts: int = 0
+    invocations: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MessageBatch:
+    """Queue messages that go to the function together, before `expires_at` if possible."""
+
+    id: int
+    messages: Sequence[Message]
+    expires_at: Instant
+    closed_by: ClosedBy
+    attempts: int = 0
+
+
+class DiscardReason(StrEnum):
+    """The `condition` of a failure document (spec 7.1)."""
+
+    RETRIES_EXHAUSTED = "RetryAttemptsExhausted"
+    RECORD_AGE_EXCEEDED = "RecordAgeExceeded"
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Records given up, and how the last invocation of them went (None: there was none)."""
+
+    reason: DiscardReason
+    batch: Batch
+    outcome: Outcome | None
+
+
+class Fate(StrEnum):
+    """What became of a discard."""
+
+    SENT = "sent"  # the destination has it
+    KEPT = "kept"  # the destination failed; the state store holds the document
+    DROPPED = "dropped"  # there is no destination
+
+
+@dataclass(frozen=True, slots=True)
+class LaneMarks:
+    """How far each lane has settled, by the routing that `count` lanes give.
+
+    None: this lane has settled nothing beyond the position's own sequence number.
+    """
+
+    count: int
+    settled: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where to resume a shard.
+
+    Everything up to and with `sequence` is settled (None: nothing yet; then reading begins with
+    the records that arrived at or after `since`, or at the oldest record if that is None too).
+    `ahead`: what lanes had settled beyond it, newest routing first.  `ended`: the whole shard is.
+    """
+
+    sequence: str | None = None
+    since: Instant | None = None
+    ahead: tuple[LaneMarks, ...] = ()
+    ended: bool = False
+
+
+# Outcomes: how one invocation went.  `report` is for the failure document; the core only hands
+# it on.
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The function ran and everything in the batch is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartlyFailed:
+    """The function ran and reported these indexes of its batch as failed; never empty."""
+
+    failed: frozenset[int]
+    report: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The function failed (`bisectable`), or it ran and its response condemns the whole batch."""
+
+    error: str
+    bisectable: bool = True
+    report: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The function was never reached: throttled, unreachable, still starting."""
+
+    error: str
+    retry_after: Seconds | None = None
+
+
+Outcome = Succeeded | PartlyFailed | Failed | Refused
+
+
+# Facts.
+
+
+@dataclass(frozen=True, slots=True)
+class Started: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A read that was answered.
+
+    `size`: at least the sum of the records' sizes.  `asked_at`: when the read was sent.
+    `read_up_to`: every record that arrived before this instant has been read; the reader has
+    caught up when it is not before `asked_at`.
+    """
+
+    records: Sequence[Record]
+    size: int
+    asked_at: Instant
+    read_up_to: Instant
+    shard_ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFailed:
+    """A read that brought nothing: throttled, refused, cut off."""
+
+    error: str
+    retry_after: Seconds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Invoked:
+    batch_id: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    batch_id: int
+    fate: Fate
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpointed: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """Start nothing that cannot end before `until`."""
+
+    until: Instant
+
+
+Fact = Started | Fetched | FetchFailed | Invoked | Delivered | Checkpointed | Ticked | Stopping
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A receive that was answered.
+
+    `limit` is what was asked for, `size` at least the sum of the messages' sizes, `expires_at`
+    when these messages become visible to others again.
+    """
+
+    messages: Sequence[Message]
+    size: int
+    limit: int
+    expires_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiveFailed:
+    """A receive that brought nothing: throttled, refused, cut off."""
+
+    error: str
+    limit: int
+    retry_after: Seconds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A deletion was answered; `failed` of its messages are still in the queue."""
+
+    count: int
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Released: ...
+
+
+QueueFact = Started | Received | ReceiveFailed | Invoked | Deleted | Released | Ticked | Stopping
+
+
+# Commands.  Each but Finish is answered by exactly one fact.
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Answered by Fetched or FetchFailed."""
+
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Invoke:
+    """Answered by Invoked."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Answered by Delivered."""
+
+    discard: Discard
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Answered by Checkpointed, once `position` is durable."""
+
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The machine's last command: the shard is read to its end, or stopping is complete."""
+
+    shard_ended: bool = False
+
+
+Command = Fetch | Invoke | Deliver | Checkpoint | Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """Answered by Received or ReceiveFailed."""
+
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class InvokeMessages:
+    """Answered by Invoked."""
+
+    batch: MessageBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Answered by Deleted."""
+
+    messages: Sequence[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Make these messages visible to others at once; answered by Released."""
+
+    messages: Sequence[Message]
+
+
+QueueCommand = Receive | InvokeMessages | Delete | Release | Finish
+
+
+# Looking in.
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One machine, now.  `oldest`: arrival of the oldest unsettled record, if known."""
+
+    unsettled: int
+    unsettled_bytes: int
+    in_flight: int
+    read_up_to: Instant | None
+    oldest: Instant | None
+    blocked: str | None  # why it waits to retry, None if it does not
+    caught_up: bool

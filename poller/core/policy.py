@@ -1,0 +1,50 @@
+"""The numbers of one mapping, already validated; None means without limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .model import Seconds
+
+PAYLOAD_BYTES_MAX = 6 * 1024 * 1024  # spec 4.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPolicy:
+    """What one shard of a Kinesis or DynamoDB stream is read and retried by (spec 1.1, 3.1)."""
+
+    batch_size: int = 100
+    batch_bytes_max: int = PAYLOAD_BYTES_MAX
+    batch_window: Seconds = 0.0
+    lanes: int = 1
+    retries_max: int | None = None
+    record_age_max: Seconds | None = None
+    bisect: bool = False
+    poll_interval: Seconds = 1.0
+    fetch_max: int = 10_000
+    unsettled_bytes_max: int = 32 * 1024 * 1024
+    backoff_min: Seconds = 0.5
+    backoff_max: Seconds = 30.0
+
+    @property
+    def unsettled_max(self) -> int:
+        """How many records of a shard may wait or run at one time."""
+        return max(10_000, 10 * self.batch_size * self.lanes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuePolicy:
+    """What one SQS queue is received and invoked by (spec 8.1)."""
+
+    batch_size: int = 10
+    batch_bytes_max: int = PAYLOAD_BYTES_MAX
+    batch_window: Seconds = 0.0
+    fifo: bool = False
+    concurrency_start: int = 5
+    concurrency_max: int = 1250
+    concurrency_step: int = 300
+    concurrency_period: Seconds = 60.0
+    receive_max: int = 10
+    run_time_max: Seconds = 3.0
+    backoff_min: Seconds = 0.5
+    backoff_max: Seconds = 30.0

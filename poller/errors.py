@@ -1,0 +1,23 @@
+"""Errors that a person is told about: one line that names the place and the remedy."""
+
+from __future__ import annotations
+
+
+class PollerError(Exception):
+    """The reason why something cannot be done, as one clear line; never shown as a traceback."""
+
+
+class ConfigError(PollerError):
+    """The configuration or the command line is wrong (exit code 2)."""
+
+
+class SourceMissing(PollerError):
+    """The stream or the queue is not there (yet), or cannot be reached or read."""
+
+
+class StateError(PollerError):
+    """The state store cannot be used: locked, read-only, corrupt, or of a newer version."""
+
+
+class DestinationError(PollerError):
+    """A failure destination did not take a document."""

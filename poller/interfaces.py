@@ -1,0 +1,233 @@
+"""What the engine asks of the outside: Protocols of a few methods, and the values they exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from poller.core.model import (
+    Deleted,
+    Fetched,
+    FetchFailed,
+    Instant,
+    Message,
+    Position,
+    Received,
+    ReceiveFailed,
+    Record,
+    Released,
+    Seconds,
+)
+from poller.core.shards import Shard
+
+# Streams and queues.
+
+
+class ShardReader(Protocol):
+    """Reads one shard, onwards from where it was opened."""
+
+    async def read(self, limit: int) -> Fetched | FetchFailed:
+        """Up to `limit` records.  What goes wrong outside is a FetchFailed, never an exception.
+
+        May be cancelled at any time; records of a cancelled read come again with the next one.
+        """
+
+
+class ShardSource(Protocol):
+    """A stream: its shards, a reader for each, and the events its records become."""
+
+    async def shards(self) -> Sequence[Shard]:
+        """All shards that are listed, closed ones too.  Raises SourceMissing."""
+
+    async def pin(self) -> Mapping[str, Position]:
+        """Positions that stand for LATEST, now: open shards at their tip, closed ones ended.
+
+        The iterators taken are kept for the readers of these shards.  Raises SourceMissing.
+        """
+
+    def reader(self, shard: str, resume: Position | None) -> ShardReader:
+        """A reader after `resume`; with None: from where this mapping starts unknown shards."""
+
+    def event(self, shard: str, records: Sequence[Record]) -> bytes:
+        """The JSON that a function receives for `records`, which this source's readers read."""
+
+
+class QueueSource(Protocol):
+    """A queue.  What goes wrong outside is a value, never an exception."""
+
+    async def check(self) -> None:
+        """Return if the queue is there and may be received from.  Raises SourceMissing."""
+
+    async def receive(self, limit: int) -> Received | ReceiveFailed:
+        """A long poll for up to `limit` messages (1 to 10).  Must not be cancelled lightly:
+        messages of a cancelled receive stay hidden for their visibility timeout."""
+
+    async def delete(self, messages: Sequence[Message]) -> Deleted: ...
+
+    async def release(self, messages: Sequence[Message]) -> Released:
+        """Make messages visible again at once, as far as that is permitted."""
+
+    async def backlog(self) -> int | None:
+        """Messages that wait in the queue, roughly; None if it cannot be told now."""
+
+    def event(self, messages: Sequence[Message]) -> bytes:
+        """The JSON that a function receives for `messages`."""
+
+
+# Functions.
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One synchronous invocation: `event` is the JSON payload, `request_id` a UUID."""
+
+    event: bytes
+    request_id: str
+    function_arn: str
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """The function returned; `body` is what it returned, as bytes (perhaps empty)."""
+
+    body: bytes
+    executed_version: str = "$LATEST"
+
+
+@dataclass(frozen=True, slots=True)
+class Errored:
+    """The function was reached and failed: it raised, timed out, exited, answered garbage."""
+
+    error_type: str
+    message: str
+    function_error: str = "Unhandled"
+    status_code: int = 200
+    executed_version: str = "$LATEST"
+
+
+@dataclass(frozen=True, slots=True)
+class NotReached:
+    """The function never ran; trying again costs nothing.  `throttled`: it said so itself."""
+
+    why: str
+    throttled: bool = False
+    retry_after: Seconds | None = None
+
+
+Reply = Ran | Errored | NotReached
+
+
+class Target(Protocol):
+    """A function, wherever it runs.
+
+    Its timeout, concurrency and connection limits are its own affair; it enforces them.
+    """
+
+    async def invoke(self, invocation: Invocation) -> Reply:
+        """Run the function once.  What goes wrong is a value, never an exception."""
+
+
+# Failure destinations.
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failure document on its way (spec 7).
+
+    `document`: the JSON without the payload (SQS, SNS).  `payload`: the whole event as JSON text,
+    which S3 gets as the string member "payload".  `key`: the S3 object key.
+    """
+
+    mapping: str
+    function: str
+    shard: str
+    destination: str
+    document: str
+    payload: str
+    key: str
+    records: int
+
+
+class Destination(Protocol):
+    """Where failure documents of one ARN go."""
+
+    async def send(self, failure: Failure) -> None:
+        """Send one document, one attempt.  Raises DestinationError with the reason."""
+
+
+# State.
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMapping:
+    """A mapping as the state store remembers it.
+
+    `request`: its settings as in CreateEventSourceMapping.  `origin`: "file" or "api".
+    `pinned`: where its starting position was LATEST, whether the pin is stored.
+    """
+
+    uuid: str
+    source_arn: str
+    function_arn: str
+    origin: str
+    request: Mapping[str, Any] = field(hash=False)
+    created_at: Instant
+    pinned: bool = False
+
+
+class PositionStore(Protocol):
+    async def positions(self, mapping: str) -> dict[str, Position]:
+        """By shard."""
+
+    async def save(self, mapping: str, shard: str, position: Position) -> None:
+        """Returns once the position survives a kill of this process.  Raises StateError."""
+
+    async def forget(self, mapping: str, shards: Collection[str]) -> None: ...
+
+
+class MappingStore(Protocol):
+    async def mappings(self) -> Sequence[StoredMapping]: ...
+
+    async def put(self, mapping: StoredMapping, pins: Mapping[str, Position]) -> None:
+        """Add or replace a mapping and store `pins` as positions of it, in one step."""
+
+    async def remove(self, uuid: str) -> None:
+        """Drop a mapping with its positions."""
+
+
+class FailureStore(Protocol):
+    """Documents whose destination failed."""
+
+    async def keep(self, failure: Failure) -> None: ...
+
+    async def kept(self, limit: int) -> Sequence[tuple[int, Failure]]:
+        """The oldest, each with the id by which it is dropped."""
+
+    async def drop(self, ids: Collection[int]) -> None: ...
+
+    async def count_kept(self) -> int: ...
+
+
+class Store(PositionStore, MappingStore, FailureStore, Protocol):
+    """The whole state of one poller."""
+
+
+# Watching.
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What one machine works for; `shard` is the shard's id, or "" for a queue."""
+
+    mapping: str
+    function: str
+    source_arn: str
+    shard: str
+
+
+class Observer(Protocol):
+    """Sees everything that happens: each fact and the commands it led to."""
+
+    def saw(self, unit: Unit, fact: Any, commands: Sequence[Any], now: Instant) -> None: ...
