@@ -109,13 +109,10 @@ MOTO = Program(
 )
 MINISTACK = Program(
     "ministack",
+    # No workers: a worker is a process of its own that would outlive a killed hypercorn.
     lambda port: [
-        sys.executable,
-        "-m",
-        "hypercorn",
-        "ministack.app:app",
-        "-b",
-        f"127.0.0.1:{port}",
+        *(sys.executable, "-m", "hypercorn", "ministack.app:app"),
+        *("--workers", "0", "-b", f"127.0.0.1:{port}"),
     ],
     # Its MQTT listener has a port of its own, which a second ministack could not have.
     lambda port: {

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import (
+    MINISTACK,
     MOTO,
     Program,
     aws,
@@ -105,8 +106,10 @@ def test_a_server_dies_with_the_run_that_started_it() -> None:
     assert eventually(gone)
 
 
-def test_a_killed_server_comes_back_on_its_port() -> None:
-    with running(MOTO) as first:
+@pytest.mark.parametrize("program", [MOTO, MINISTACK], ids=lambda program: program.name)
+def test_a_killed_server_comes_back_on_its_port(program: Program) -> None:
+    with running(program) as first:
         first.kill()
-        with running(MOTO, first.port) as second:
+        with running(program, first.port) as second:
             assert second.url == first.url
+            assert second.process.poll() is None
