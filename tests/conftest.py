@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from tests import servers
+from tests import programs, servers
 from tests.npm.install import Unavailable
-from tests.servers import Program, Server
+from tests.programs import Program
+from tests.servers import Server
+
+# looptime asks for the current event loop before every test, sync ones too; the first such question
+# would make a loop that nobody closes.  Saying that there is none prevents that.
+asyncio.set_event_loop(None)
 
 NO_FILE = "/nonexistent/aws"
 ENVIRONMENT = {
@@ -74,31 +80,31 @@ def server_pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
 @pytest.fixture(scope="session")
 def moto_url(server_pool: Pool) -> str:
     """SQS, SNS, S3, EventBridge and most others; never for FIFO, resharding or volume."""
-    return server_pool.url(servers.MOTO)
+    return server_pool.url(programs.MOTO)
 
 
 @pytest.fixture(scope="session")
 def ministack_url(server_pool: Pool) -> str:
     """SQS with FIFO, DynamoDB Streams, Kinesis; a split stream loses its parent here."""
-    return server_pool.url(servers.MINISTACK)
+    return server_pool.url(programs.MINISTACK)
 
 
 @pytest.fixture(scope="session")
 def kinesalite_url(server_pool: Pool) -> str:
     """Kinesis with resharding; streams are known by name only."""
-    return server_pool.url(servers.KINESALITE)
+    return server_pool.url(programs.KINESALITE)
 
 
 @pytest.fixture(scope="session")
 def kinesis_local_url(server_pool: Pool) -> str:
     """Kinesis with resharding and child shards; slow."""
-    return server_pool.url(servers.KINESIS_LOCAL)
+    return server_pool.url(programs.KINESIS_LOCAL)
 
 
 @pytest.fixture(scope="session")
 def fauxqs_url(server_pool: Pool) -> str:
     """SQS for volume; a FIFO receive brings one message per group."""
-    return server_pool.url(servers.FAUXQS)
+    return server_pool.url(programs.FAUXQS)
 
 
 @pytest.hookimpl(wrapper=True)

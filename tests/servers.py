@@ -1,7 +1,7 @@
 """Real AWS-compatible servers as child processes on loopback, and what is made in them.
 
-    with running(MOTO) as url:
-        queue = new_queue(url)
+    with running(MOTO) as server:
+        queue = new_queue(server.url)
 
 The fixtures of conftest.py (`moto_url`, ...) start each server once for a whole run.  A server
 gets a free port, is ready once it answers HTTP, and dies with this process, even by kill -9.
@@ -13,7 +13,6 @@ import contextlib
 import functools
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,23 +21,22 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import boto3
 from botocore.config import Config
 
-from tests.npm.install import LOOPBACK, installed
+from tests.programs import Program, free_port
+from tests.waiting import eventually
 
 READY_TIMEOUT = 30.0
 STOP_TIMEOUT = 2.0  # moto takes longer than that over a SIGTERM, and none has anything to save
 POLL_INTERVAL = 0.05
 STARTS_MAX = 3  # a free port may be taken by another process before the server binds it
 LOG_TAIL_BYTES = 4000
-
-T = TypeVar("T")
 
 # Runs a command that the kernel kills when the thread which started it is gone.
 LEASH = """
@@ -49,20 +47,6 @@ if sys.platform == "linux":
         sys.exit("the parent is gone already")
 os.execvp(sys.argv[2], sys.argv[2:])
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """How one kind of server is started.
-
-    `command` and `environment` are made for a port; `prepare` runs before and may raise
-    Unavailable.
-    """
-
-    name: str
-    command: Callable[[int], list[str]]
-    environment: Callable[[int], Mapping[str, str]] = lambda _port: {}
-    prepare: Callable[[], object] = lambda: None
 
 
 @dataclass(slots=True)
@@ -96,58 +80,6 @@ class Server:
         """End it at once, as a crash would."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
-
-
-def node(script: str, *arguments: str) -> list[str]:
-    """The command that runs a file of an installed npm package, listening on loopback only."""
-    return ["node", "-r", str(LOOPBACK), str(installed() / "node_modules" / script), *arguments]
-
-
-MOTO = Program(
-    "moto",
-    lambda port: [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-)
-MINISTACK = Program(
-    "ministack",
-    # No workers: a worker is a process of its own that would outlive a killed hypercorn.
-    lambda port: [
-        *(sys.executable, "-m", "hypercorn", "ministack.app:app"),
-        *("--workers", "0", "-b", f"127.0.0.1:{port}"),
-    ],
-    # Its MQTT listener has a port of its own, which a second ministack could not have.
-    lambda port: {
-        "GATEWAY_PORT": str(port),
-        "BIND_HOST": "127.0.0.1",
-        "IOT_MTLS_ENABLED": "0",
-        "SFTP_ENABLED": "0",
-    },
-)
-KINESALITE = Program(
-    "kinesalite",
-    lambda port: node(
-        "kinesalite/cli.js",
-        *("--port", str(port), "--shardLimit", "100"),
-        *("--createStreamMs", "50", "--deleteStreamMs", "50", "--updateStreamMs", "50"),
-    ),
-    prepare=installed,
-)
-KINESIS_LOCAL = Program(
-    "kinesis-local",
-    lambda _port: node("kinesis-local/main.js"),
-    lambda port: {
-        "KINESIS_MOCK_PLAIN_PORT": str(port),
-        "KINESIS_MOCK_TLS_PORT": str(free_port()),
-        "KINESIS_MOCK_CERT_PATH": str(installed() / "node_modules/kinesis-local/server.json"),
-        "LOG_LEVEL": "WARN",
-    },
-    prepare=installed,
-)
-FAUXQS = Program(
-    "fauxqs",
-    lambda _port: node("fauxqs/dist/cli.js"),
-    lambda port: {"FAUXQS_PORT": str(port), "FAUXQS_LOGGER": "false"},
-    prepare=lambda: installed(needs_node=(22, 13)),  # for node:sqlite
-)
 
 
 @contextlib.contextmanager
@@ -221,14 +153,6 @@ def _becomes_ready(server: Server) -> bool:
     return False
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 # What is made in them.
 
 
@@ -254,7 +178,8 @@ class Queue:
 @functools.cache
 def aws(service: str, url: str) -> Any:
     """The boto3 client of `service` at the endpoint `url`, without retries; one per pair."""
-    return boto3.session.Session().client(
+    session: Any = boto3.session.Session()
+    return session.client(
         service,
         endpoint_url=url,
         region_name="us-east-1",
@@ -316,18 +241,6 @@ def new_queue(url: str, *, fifo: bool = False, name: str | None = None, **attrib
         return Queue(name, queue_url, found["Attributes"]["QueueArn"])
 
     return eventually(listed)
-
-
-def eventually(answer: Callable[[], T | None], timeout: float = 20.0) -> T:
-    """What `answer` returns once it is not None; an AssertionError after `timeout` seconds."""
-    give_up_at = time.monotonic() + timeout
-    while True:
-        found = answer()
-        if found is not None:
-            return found
-        if time.monotonic() > give_up_at:
-            raise AssertionError(f"{answer.__qualname__} had no answer within {timeout} s")
-        time.sleep(POLL_INTERVAL)
 
 
 def _unique(kind: str) -> str:

@@ -10,17 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import (
-    MINISTACK,
-    MOTO,
-    Program,
-    aws,
-    eventually,
-    new_queue,
-    new_stream,
-    new_table,
-    running,
-)
+from tests.programs import MINISTACK, MOTO, Program
+from tests.servers import aws, new_queue, new_stream, new_table, running
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[1]
 
@@ -82,7 +74,8 @@ def test_a_server_that_does_not_come_up_says_what_it_printed() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="PDEATHSIG is Linux's")
 def test_a_server_dies_with_the_run_that_started_it() -> None:
     script = (
-        "from tests.servers import MOTO, running\n"
+        "from tests.programs import MOTO\n"
+        "from tests.servers import running\n"
         "with running(MOTO) as server:\n"
         "    print(server.process.pid, flush=True)\n"
         "    input()\n"
