@@ -1,0 +1,67 @@
+# Presumed: make and Python 3.11 or later. Everything else goes into .venv (and .npm, for test
+# servers, where Node is present), from the lock files. Every target may be run at any time.
+
+# The first of these that is new enough; PYTHON=... on the command line decides otherwise.
+PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11; do \
+	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$candidate && break; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+# Further arguments for demo, test and bench: make test ARGS="-k window"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench lock clean
+
+help:  ## Say what the targets do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/demo.stamp  ## Run everything on this machine, with nothing to configure
+	@$(BIN)/poller demo $(ARGS)
+
+test: $(VENV)/dev.stamp  ## Run all tests
+	@$(BIN)/python -m tests.npm.install
+	@$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/dev.stamp  ## Check style, types and layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev.stamp  ## Bring the code into its style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/dev.stamp  ## Measure against the floor (a minute or two; best on an idle machine)
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+lock: $(VENV)/bin/python  ## Resolve the dependencies of pyproject.toml anew
+	$(PIP) install 'uv>=0.8'
+	$(COMPILE) pyproject.toml --extra demo --group build -o requirements.lock
+	$(COMPILE) pyproject.toml --extra demo --group build --group dev -c requirements.lock \
+		-o requirements-dev.lock
+
+clean:  ## Remove what the other targets made
+	rm -rf $(VENV) .npm build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; none was found" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The locks hold hatchling and editables, so that installing poller itself fetches nothing more.
+$(VENV)/demo.stamp: requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements-dev.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
