@@ -1,0 +1,130 @@
+"""Signature Version 4 for POST requests of the JSON protocols, with the day's key kept."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import quote, urlsplit
+
+from poller.core.model import Instant
+from poller.errors import PollerError
+
+ROUTES_KEPT_MAX = 1024  # one for each queue URL in use
+_PORTS = {"http": 80, "https": 443}
+
+
+class Credentials(NamedTuple):
+    """What signs a request; `token` belongs to temporary credentials."""
+
+    access_key: str
+    secret_key: str
+    token: str | None
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.access_key})"
+
+
+class Route(NamedTuple):
+    """A URL taken apart once: where to connect, what to ask for, and how both are signed."""
+
+    origin: str  # scheme://host:port
+    host: str  # as the Host header says it: without a default port
+    path: str
+    canonical_path: str
+
+
+@lru_cache(maxsize=ROUTES_KEPT_MAX)
+def route(url: str) -> Route:
+    """The route of an http or https `url` without a query.  Raises PollerError."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise PollerError(f"endpoint {url!r} is not a URL: {error}") from None
+    if parts.scheme not in _PORTS or not parts.hostname or parts.query or parts.fragment:
+        raise PollerError(f"endpoint {url!r} must look like http://HOST:PORT or https://HOST")
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    host = name if port in (None, _PORTS[parts.scheme]) else f"{name}:{port}"
+    path = parts.path or "/"
+    return Route(f"{parts.scheme}://{host}", host, path, quote(_without_dots(path), safe="/~"))
+
+
+def _without_dots(path: str) -> str:
+    """`path` with dot segments resolved (RFC 3986, 5.2.4) and empty segments removed."""
+    kept: list[str] = []
+    for segment in path.split("/"):
+        if segment == "..":
+            del kept[-1:]
+        elif segment not in ("", "."):
+            kept.append(segment)
+    last = "/" if path.endswith("/") and kept else ""
+    return "/" + "/".join(kept) + last
+
+
+class Signer:
+    """Signs for one service in one region."""
+
+    def __init__(self, service: str, region: str) -> None:
+        self._service = service
+        self._region = region
+        self._key: bytes = b""
+        self._key_is_for: tuple[str, str] | None = None  # the day and the secret
+
+    def headers(
+        self,
+        credentials: Credentials,
+        at: Instant,
+        to: Route,
+        body: bytes,
+        *,
+        content_type: str,
+        target: str,
+    ) -> list[tuple[str, str]]:
+        """The headers of a signed request, Host included, Content-Length not."""
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at))
+        token = credentials.token
+        token_line = f"x-amz-security-token:{token}\n" if token else ""
+        names = (
+            "content-type;host;x-amz-date;x-amz-security-token;x-amz-target"
+            if token
+            else "content-type;host;x-amz-date;x-amz-target"
+        )
+        request = (
+            f"POST\n{to.canonical_path}\n\n"
+            f"content-type:{content_type}\nhost:{to.host}\nx-amz-date:{stamp}\n{token_line}"
+            f"x-amz-target:{target}\n\n{names}\n{hashlib.sha256(body).hexdigest()}"
+        )
+        authorization = self._authorization(credentials, stamp, names, request)
+        headers = [
+            ("Host", to.host),
+            ("Content-Type", content_type),
+            ("X-Amz-Target", target),
+            ("X-Amz-Date", stamp),
+            ("Authorization", authorization),
+        ]
+        if token:
+            headers.append(("X-Amz-Security-Token", token))
+        return headers
+
+    def _authorization(self, credentials: Credentials, stamp: str, names: str, request: str) -> str:
+        day = stamp[:8]
+        scope = f"{day}/{self._region}/{self._service}/aws4_request"
+        digest = hashlib.sha256(request.encode()).hexdigest()
+        to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}"
+        key = self._signing_key(credentials.secret_key, day)
+        signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
+        return (
+            f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
+            f"SignedHeaders={names}, Signature={signature}"
+        )
+
+    def _signing_key(self, secret: str, day: str) -> bytes:
+        if self._key_is_for != (day, secret):
+            key = f"AWS4{secret}".encode()
+            for part in (day, self._region, self._service, "aws4_request"):
+                key = hmac.digest(key, part.encode(), "sha256")
+            self._key, self._key_is_for = key, (day, secret)
+        return self._key
