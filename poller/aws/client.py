@@ -160,14 +160,20 @@ class JsonClient:
                 return pool
             if len(self._pools) >= ORIGINS_MAX:
                 raise AwsError(call.place, "TooManyHosts", f"more than {ORIGINS_MAX} hosts in use")
-            pool = HttpPool(
-                origin,
-                connections_max=self._connections_max,
-                ssl=self._tls() if origin.startswith("https:") else None,
-                proxy=proxy_for(origin),
-            )
+            try:
+                pool = self._make_pool(origin)
+            except (PollerError, ValueError) as error:  # the CA bundle; the proxy's address
+                raise AwsError(call.place, "NotConnected", str(error)) from None
             self._pools[origin] = await self._open.enter_async_context(pool)
             return pool
+
+    def _make_pool(self, origin: str) -> HttpPool:
+        return HttpPool(
+            origin,
+            connections_max=self._connections_max,
+            ssl=self._tls() if origin.startswith("https:") else None,
+            proxy=proxy_for(origin),
+        )
 
     def _learned_skew(self, reply: HttpReply, signed_at: Instant) -> bool:
         """Whether the server's Date explains why it refused what was signed at `signed_at`."""

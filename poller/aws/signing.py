@@ -83,7 +83,7 @@ class Signer:
         content_type: str,
         target: str,
     ) -> list[tuple[str, str]]:
-        """The headers of a signed request, Host included, Content-Length not."""
+        """The headers of a signed request, without Host and Content-Length."""
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at))
         token = credentials.token
         token_line = f"x-amz-security-token:{token}\n" if token else ""
@@ -99,7 +99,6 @@ class Signer:
         )
         authorization = self._authorization(credentials, stamp, names, request)
         headers = [
-            ("Host", to.host),
             ("Content-Type", content_type),
             ("X-Amz-Target", target),
             ("X-Amz-Date", stamp),

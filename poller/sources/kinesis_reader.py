@@ -1,0 +1,214 @@
+"""Reads one Kinesis shard onwards, past expired iterators, trimmed positions and lost shards."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from poller.aws.client import AwsError, JsonClient
+from poller.core.model import (
+    BEGINNING,
+    EVERYTHING,
+    Fetched,
+    FetchFailed,
+    Instant,
+    Seconds,
+)
+from poller.core.shards import Shard
+from poller.errors import SourceMissing
+from poller.wire.kinesis import KinesisCodec, KinesisRecord, Malformed, RecordsReply
+
+from .paces import Pace
+
+FETCH_MAX = 10_000  # records of one GetRecords
+THROTTLED_FOR: Seconds = 1.0  # AWS: wait a second (spec 3.1)
+FULL_REPLY_BYTES = 10 * 1024 * 1024 * 4 // 3  # of JSON: 10 MiB as base64
+FULL_REPLY_REST: Seconds = 5.0  # AWS throttles calls within five seconds of a 10 MiB reply
+_GONE = "ResourceNotFoundException"
+_INVALID = frozenset({"InvalidArgumentException", "ValidationException"})
+_BAD_ITERATOR = _INVALID | {"ExpiredIteratorException"}
+
+_log = logging.getLogger("poller.sources")
+
+Seek = Mapping[str, str | float]  # what GetShardIterator is asked for
+
+OLDEST: Seek = {"ShardIteratorType": "TRIM_HORIZON"}
+TIP: Seek = {"ShardIteratorType": "LATEST"}
+
+
+def after(sequence: str) -> Seek:
+    return {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": sequence}
+
+
+def from_instant(at: Instant) -> Seek:
+    return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": at}
+
+
+class Stream(Protocol):
+    """What a reader asks of its stream."""
+
+    async def shards(self) -> Sequence[Shard]: ...
+
+    async def iterator(self, shard: str, seek: Seek) -> str: ...
+
+
+class KinesisReader:
+    """A `ShardReader`.
+
+    The place of a reader is `_seek`, after the last record that it handed out; `_iterator` is a
+    shortcut to it that may expire.  Both move in one step, when a reply has become a Fetched.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        client: JsonClient,
+        codec: KinesisCodec,
+        *,
+        shard: str,
+        seek: Seek,
+        iterator: str | None,
+        now: Callable[[], Instant],
+        pace: Pace,
+    ) -> None:
+        self._stream = stream
+        self._client = client
+        self._codec = codec
+        self._shard = shard
+        self._seek = seek
+        self._iterator = iterator
+        self._now = now
+        self._pace = pace
+        self._read_up_to = BEGINNING
+        self._ended = False
+
+    async def read(self, limit: int) -> Fetched | FetchFailed:
+        """Up to `limit` records; waits for the shard's turn first.
+
+        What goes wrong outside is a FetchFailed.  May be cancelled at any time.
+        """
+        if self._ended:
+            return self._end()
+        limit = max(1, min(limit, FETCH_MAX))
+        try:
+            return await self._read(limit)
+        except (AwsError, Malformed, SourceMissing) as error:
+            return self._failed(error)
+
+    async def _read(self, limit: int) -> Fetched:
+        """One read; an iterator that is no longer good is replaced once, unseen from outside."""
+        await self._pace.turn()
+        try:
+            return await self._get(limit)
+        except AwsError as error:
+            if error.code == _GONE and not await self._is_listed():
+                return self._lost()
+            if self._iterator is None or error.code not in _BAD_ITERATOR:
+                raise
+            self._iterator = None
+        await self._pace.turn()
+        return await self._get(limit)
+
+    async def _get(self, limit: int) -> Fetched:
+        if self._iterator is None:
+            self._iterator = await self._sought()
+        asked_at = self._now()
+        request = {"ShardIterator": self._iterator, "Limit": limit}
+        body = await self._client.call("GetRecords", msgspec.json.encode(request))
+        reply = self._codec.reply(self._shard, body)
+        if len(body) >= FULL_REPLY_BYTES:
+            self._pace.rest(FULL_REPLY_REST)
+        return self._fetched(reply, self._codec.size_max(reply.records, body), limit, asked_at)
+
+    async def _sought(self) -> str:
+        """An iterator at `_seek`, or at the oldest record if that place is no longer known."""
+        try:
+            return await self._stream.iterator(self._shard, self._seek)
+        except AwsError as error:
+            sequence = self._seek.get("StartingSequenceNumber")
+            unknown = error.code in _INVALID or (error.code == _GONE and await self._is_listed())
+            if sequence is None or not unknown:
+                raise
+            _log.warning(
+                "%s: the stream no longer knows record %s; reading goes on at the oldest record, "
+                "and what was between is lost (%s)",
+                self._shard,
+                sequence,
+                error,
+                extra={"shard": self._shard},
+            )
+            self._seek = OLDEST
+            return await self._stream.iterator(self._shard, OLDEST)
+
+    # What a reply means.  No awaits from here on: a place moves whole or not at all.
+
+    def _fetched(
+        self, reply: RecordsReply[KinesisRecord], size: int, limit: int, asked_at: Instant
+    ) -> Fetched:
+        self._iterator = reply.next_iterator or None
+        if reply.records:
+            self._seek = after(reply.records[-1].sequence)
+        self._ended = self._iterator is None
+        reach = EVERYTHING if self._ended else _reach(reply, limit, asked_at)
+        self._read_up_to = max(self._read_up_to, reach)
+        return Fetched(reply.records, size, asked_at, self._read_up_to, self._ended)
+
+    def _failed(self, error: AwsError | Malformed | SourceMissing) -> FetchFailed:
+        retry_after = None
+        if isinstance(error, AwsError):
+            retry_after = error.retry_after
+            if error.throttled:
+                retry_after = max(retry_after or 0.0, THROTTLED_FOR)
+                self._pace.rest(retry_after)
+        return FetchFailed(f"reading {self._shard}: {error}", retry_after)
+
+    async def _is_listed(self) -> bool:
+        """Whether the shard still exists.  Raises SourceMissing if the stream does not."""
+        return any(shard.id == self._shard for shard in await self._stream.shards())
+
+    def _lost(self) -> Fetched:
+        """The end of a shard that is no longer there, whether or not it was read to its end."""
+        _log.warning(
+            "%s is no longer in the stream: it counts as ended, and records beyond %s, of which "
+            "there may be any number, are lost",
+            self._shard,
+            self._place(),
+            extra={"shard": self._shard},
+        )
+        self._ended = True
+        return self._end()
+
+    def _end(self) -> Fetched:
+        return Fetched((), 0, self._now(), EVERYTHING, shard_ended=True)
+
+    def _place(self) -> str:
+        match self._seek:
+            case {"StartingSequenceNumber": sequence}:
+                return f"record {sequence}"
+            case {"Timestamp": at}:
+                return f"the instant {at}"
+            case _:
+                return "its beginning"
+
+
+def _reach(reply: RecordsReply[KinesisRecord], limit: int, asked_at: Instant) -> Instant:
+    """The instant before which everything has been read.
+
+        | records | MillisBehindLatest | is                                             |
+        | none    | 0                  | when it was asked: caught up                   |
+        | limit   | 0                  | the last arrival: kinesalite says 0 everywhere |
+        | fewer   | 0                  | when it was asked: caught up                   |
+        | any     | more               | that long before, or the last arrival if later |
+
+    A server whose clock is ahead must not make a reader that is behind look caught up.
+    """
+    behind = (reply.millis_behind or 0.0) / 1000
+    if behind <= 0 and len(reply.records) < limit:
+        return asked_at
+    last = reply.records[-1].arrived_at if reply.records else BEGINNING
+    known = last if behind <= 0 else max(last, asked_at - behind)
+    return min(known, math.nextafter(asked_at, BEGINNING))
