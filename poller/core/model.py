@@ -101,6 +101,7 @@ class DiscardReason(StrEnum):
 
     RETRIES_EXHAUSTED = "RetryAttemptsExhausted"
     RECORD_AGE_EXCEEDED = "RecordAgeExceeded"
+    RECORD_TOO_LARGE = "RecordTooLarge"  # ours: its event cannot fit a payload (spec 4.1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,8 +42,8 @@ class QueuePolicy:
     fifo: bool = False
     concurrency_start: int = 5
     concurrency_max: int = 1250
-    concurrency_step: int = 300
-    concurrency_period: Seconds = 60.0
+    concurrency_step: int = 5
+    concurrency_period: Seconds = 1.0
     receive_max: int = 10
     run_time_max: Seconds = 3.0
     backoff_min: Seconds = 0.5

@@ -1,0 +1,154 @@
+"""One lane: an ordered sub-stream with at most one batch in flight."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from .batches import Batcher
+from .model import (
+    EVERYTHING,
+    Batch,
+    Deliver,
+    Discard,
+    DiscardReason,
+    Instant,
+    Invoke,
+    Outcome,
+    Record,
+)
+from .policy import StreamPolicy
+from .verdicts import part
+
+
+class Lane:
+    """Work waits in two places: records not yet batched, and batches to (re)try.
+
+    Batches to retry always go first, which is what keeps a lane in order.  A lane that has settled
+    something invokes again only once that is durable: `unsaved` is the settlement to wait for.
+    """
+
+    def __init__(self, index: int, policy: StreamPolicy, new_id: Callable[[], int]) -> None:
+        self.busy: Batch | None = None
+        self.mark: str | None = None  # the last record settled
+        self.unsaved = 0
+        self.blocked: str | None = None  # why the front batch is tried again
+        self._index = index
+        self._policy = policy
+        self._new_id = new_id
+        self._waiting = Batcher[Record, int](
+            policy.batch_size, policy.batch_bytes_max, policy.batch_window
+        )
+        self._again: deque[Batch] = deque()
+        self._again_at: Instant = 0.0
+        self._free_since: Instant = 0.0
+        self._last: Outcome | None = None
+
+    @property
+    def drained(self) -> bool:
+        return self.busy is None and not self._again and not self._waiting
+
+    @property
+    def hungry(self) -> bool:
+        """Fewer records wait than the next two batches could take."""
+        return len(self._waiting) < 2 * self._policy.batch_size
+
+    def add(
+        self, records: Sequence[Record], ordinals: Sequence[int], *, size: int, now: Instant
+    ) -> None:
+        self._waiting.add(records, ordinals, size=size, now=now)
+
+    def lowest(self) -> int | None:
+        """The ordinal of the first record that is not settled; None if nothing is here."""
+        if self.busy is not None:
+            return self.busy.ordinals[0]
+        if self._again:
+            return self._again[0].ordinals[0]
+        return self._waiting.first_place()
+
+    def next(self, now: Instant, *, saved: int, flush: bool) -> Invoke | Deliver | None:
+        """What this lane has to do now, if anything; the answer keeps it busy.
+
+        `saved`: the last settlement that is durable.  `flush`: no more records can join.
+        """
+        if self.busy is not None or self.unsaved > saved:
+            return None
+        batch = self._front(now, flush)
+        if batch is None:
+            return None
+        if self._too_large(batch):
+            return self.give_up(batch, DiscardReason.RECORD_TOO_LARGE, None)
+        expired, count = self._leading(batch, now)
+        if count < len(batch.records):
+            rest = part(batch, count, len(batch.records), anew=False)
+            self._again.appendleft(replace(rest, id=self._new_id()))
+            batch = part(batch, 0, count, anew=False)
+        if expired:
+            last = self._last if batch.attempts else None
+            return self.give_up(batch, DiscardReason.RECORD_AGE_EXCEEDED, last)
+        self.busy = batch
+        return Invoke(batch)
+
+    def deadline(self, *, saved: int, flush: bool) -> Instant | None:
+        if self.busy is not None or self.unsaved > saved:
+            return None
+        if self._again:
+            return min(self._again_at, self._expires_at(self._again[0]))
+        due_at = self._waiting.due_at(self._free_since)
+        return 0.0 if flush and due_at is not None else due_at
+
+    def settle(self, count: int, now: Instant, *, settlement: int) -> None:
+        """The lane is free again, and its batch's first `count` records are done for good."""
+        assert self.busy is not None
+        done, self.busy = self.busy, None
+        self._free_since = now
+        self.blocked = None
+        if count:
+            self.mark = done.records[count - 1].sequence
+            self.unsaved = settlement
+
+    def retry(self, batches: Iterable[Batch], outcome: Outcome, *, why: str, at: Instant) -> None:
+        """Try these next, in this order, but not before `at`."""
+        renewed = [replace(batch, id=self._new_id()) for batch in batches]
+        self._again.extendleft(reversed(renewed))
+        self._again_at = at
+        self._last, self.blocked = outcome, why
+
+    def give_up(self, batch: Batch, reason: DiscardReason, outcome: Outcome | None) -> Deliver:
+        self.busy = batch
+        return Deliver(Discard(reason, batch, outcome))
+
+    def _front(self, now: Instant, flush: bool) -> Batch | None:
+        if self._again:
+            if now >= self._again_at:
+                return self._again.popleft()
+            # Records that are too old need not wait for the backoff of the others.
+            return self._again.popleft() if now >= self._expires_at(self._again[0]) else None
+        self._again_at = 0.0
+        taken = self._waiting.take(now, opened_at=self._free_since, flush=flush)
+        if taken is None:
+            return None
+        return Batch(self._new_id(), self._index, taken.items, taken.places, taken.closed_by)
+
+    def _expires_at(self, batch: Batch) -> Instant:
+        limit = self._policy.record_age_max
+        return EVERYTHING if limit is None else batch.records[0].arrived_at + limit
+
+    def _too_large(self, batch: Batch) -> bool:
+        limit = self._policy.batch_bytes_max
+        return len(batch.records) == 1 and batch.records[0].size > limit
+
+    def _leading(self, batch: Batch, now: Instant) -> tuple[bool, int]:
+        """Whether the first record is too old, and how many records share that answer.
+
+        Marks assume a settled prefix, so a batch is cut wherever the answer changes.
+        """
+        limit = self._policy.record_age_max
+        if limit is None:
+            return False, len(batch.records)
+        expired = now >= self._expires_at(batch)
+        for index, record in enumerate(batch.records):
+            if (now >= record.arrived_at + limit) is not expired:
+                return expired, index
+        return expired, len(batch.records)

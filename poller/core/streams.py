@@ -1,0 +1,274 @@
+"""The stream machine: everything an event source mapping decides about one shard.
+
+    facts in  ->  handle(fact, now)  ->  commands out
+                  deadline()         ->  when to send Ticked
+
+Nothing here waits, reads a clock, or raises because something outside failed.  The same machine
+runs under the service, the simulator and the property tests.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+
+from . import verdicts
+from .lanes import Lane
+from .model import (
+    BEGINNING,
+    EVERYTHING,
+    Batch,
+    Checkpoint,
+    Checkpointed,
+    Command,
+    Deliver,
+    Delivered,
+    DiscardReason,
+    Fact,
+    Failed,
+    Fetch,
+    Fetched,
+    FetchFailed,
+    Finish,
+    Instant,
+    Invoked,
+    Outcome,
+    Position,
+    Record,
+    Refused,
+    Snapshot,
+    Started,
+    Stopping,
+    Ticked,
+)
+from .policy import StreamPolicy
+from .routing import Ahead, lane_of
+from .watermarks import Watermark
+
+
+class StreamMachine:
+    """One shard.  `accept` is the filter: a rejected record is settled on arrival."""
+
+    def __init__(
+        self,
+        policy: StreamPolicy,
+        *,
+        resume: Position | None = None,
+        accept: Callable[[Record], bool] | None = None,
+        seed: int = 0,
+    ) -> None:
+        resume = resume or Position()
+        ids = count(1)
+        self.finished = False
+        self._policy = policy
+        self._accept = accept
+        self._random = random.Random(seed)
+        self._lanes = [Lane(index, policy, lambda: next(ids)) for index in range(policy.lanes)]
+        self._in_flight: dict[int, Lane] = {}
+        self._watermark = Watermark(resume.sequence)
+        self._since = resume.since
+        self._ahead = Ahead(resume.ahead)
+        self._position = resume  # what is stored, or on its way
+        self._settlements = 0
+        self._storing: int | None = None  # the settlements that the checkpoint in flight holds
+        self._saved = 0
+        self._stopping = False
+        self._fetching = False
+        self._fetch_at: Instant = 0.0
+        self._fetch_failures = 0
+        self._read_up_to: Instant = BEGINNING
+        self._caught_up = False
+
+    def handle(self, fact: Fact, now: Instant) -> list[Command]:
+        """Take in one fact, then do everything that can be done at `now`."""
+        assert not self.finished
+        commands: list[Command] = []
+        match fact:
+            case Invoked(batch_id, outcome):
+                commands += self._invoked(batch_id, outcome, now)
+            case Checkpointed():
+                assert self._storing is not None
+                self._saved, self._storing = self._storing, None
+            case Fetched():
+                self._fetched(fact, now)
+            case FetchFailed():
+                self._fetch_failed(fact, now)
+            case Delivered(batch_id):
+                lane = self._in_flight.pop(batch_id)
+                assert lane.busy is not None
+                self._settle(lane, len(lane.busy.records), now)
+            case Stopping():
+                self._stopping = True
+            case Started() | Ticked():
+                pass
+        lows = [low for lane in self._lanes if (low := lane.lowest()) is not None]
+        self._watermark.advance(min(lows, default=self._watermark.next))
+        commands += self._store()
+        commands += self._run_lanes(now)
+        commands += self._read(now)
+        commands += self._finish()
+        return commands
+
+    def deadline(self) -> Instant | None:
+        """When this machine next wants a Ticked, if no fact comes first."""
+        if self.finished or self._stopping:
+            return None
+        flush = self._nothing_can_join()
+        waits = [lane.deadline(saved=self._saved, flush=flush) for lane in self._lanes]
+        waits.append(self._fetch_at if self._wants_records() else None)
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def snapshot(self) -> Snapshot:
+        oldest = self._watermark.oldest()
+        return Snapshot(
+            unsettled=self._watermark.unsettled,
+            unsettled_bytes=self._watermark.bytes,
+            in_flight=len(self._in_flight),
+            read_up_to=self._read_up_to if self._read_up_to > BEGINNING else None,
+            oldest=None if oldest is None else oldest.arrived_at,
+            blocked=next((lane.blocked for lane in self._lanes if lane.blocked), None),
+            caught_up=self._caught_up and oldest is None,
+        )
+
+    # What a fact changes.
+
+    def _fetched(self, fact: Fetched, now: Instant) -> None:
+        self._fetching, self._fetch_failures = False, 0
+        self._read_up_to = EVERYTHING if fact.shard_ended else fact.read_up_to
+        self._caught_up = fact.read_up_to >= fact.asked_at or fact.shard_ended
+        if fact.records or not self._caught_up:
+            self._fetch_at = now
+        else:
+            self._fetch_at = fact.asked_at + self._policy.poll_interval
+        ordinals = self._watermark.track(fact.records, fact.size)
+        if len(self._lanes) == 1 and self._accept is None and not self._ahead:
+            self._lanes[0].add(fact.records, ordinals, size=fact.size, now=now)
+        else:
+            self._route(fact.records, ordinals, now)
+
+    def _route(self, records: Sequence[Record], ordinals: Sequence[int], now: Instant) -> None:
+        """Sort records into lanes; those rejected or done before a restart are settled."""
+        lanes = self._lanes
+        parts: list[tuple[list[Record], list[int]]] = [([], []) for _ in lanes]
+        for record, ordinal in zip(records, ordinals, strict=True):
+            if self._accept is not None and not self._accept(record):
+                continue
+            if self._ahead and self._ahead.covers(record):
+                continue
+            routed, places = parts[lane_of(record, len(lanes))]
+            routed.append(record)
+            places.append(ordinal)
+        for lane, (routed, places) in zip(lanes, parts, strict=True):
+            lane.add(routed, places, size=sum(record.size for record in routed), now=now)
+
+    def _fetch_failed(self, fact: FetchFailed, now: Instant) -> None:
+        self._fetching = False
+        self._fetch_failures += 1
+        wait = fact.retry_after
+        if wait is None:
+            wait = verdicts.backoff(self._fetch_failures, self._policy, self._random.random())
+        self._fetch_at = now + wait
+
+    def _invoked(self, batch_id: int, outcome: Outcome, now: Instant) -> Iterator[Command]:
+        lane = self._in_flight.pop(batch_id)
+        assert lane.busy is not None
+        verdict = verdicts.judge(lane.busy, outcome, self._policy)
+        self._settle(lane, verdict.settled, now)
+        if verdict.give_up:
+            (batch,) = verdict.again
+            yield self._deliver(lane, batch, outcome)
+        elif verdict.again:
+            wait = verdict.retry_after
+            if wait is None:
+                attempts = verdict.again[0].attempts
+                wait = verdicts.backoff(attempts, self._policy, self._random.random())
+            lane.retry(verdict.again, outcome, why=_reason(outcome), at=now + wait)
+
+    def _deliver(self, lane: Lane, batch: Batch, outcome: Outcome) -> Deliver:
+        self._in_flight[batch.id] = lane
+        return lane.give_up(batch, DiscardReason.RETRIES_EXHAUSTED, outcome)
+
+    def _settle(self, lane: Lane, records: int, now: Instant) -> None:
+        if records:
+            self._settlements += 1
+        lane.settle(records, now, settlement=self._settlements)
+
+    # What can be done now.
+
+    def _store(self) -> Iterator[Command]:
+        moved = self._watermark.sequence != self._position.sequence
+        if self._storing is not None or not (
+            moved or self._settlements != self._saved or self._drained()
+        ):
+            return
+        position = self._where()
+        if position != self._position:
+            self._storing, self._position = self._settlements, position
+            yield Checkpoint(position)
+        else:
+            self._saved = self._settlements
+
+    def _where(self) -> Position:
+        sequence = self._watermark.sequence
+        if self._ahead and self._ahead.passed_by(sequence):
+            self._ahead = Ahead(())
+        ahead = self._position.ahead
+        if len(self._lanes) > 1 or self._ahead:
+            ahead = self._ahead.with_marks([lane.mark for lane in self._lanes], sequence)
+        elif ahead:
+            ahead = ()
+        return Position(sequence, self._since, ahead, self._drained())
+
+    def _run_lanes(self, now: Instant) -> Iterator[Command]:
+        if self._stopping:
+            return
+        flush = self._nothing_can_join()
+        for lane in self._lanes:
+            command = lane.next(now, saved=self._saved, flush=flush)
+            if command is not None:
+                assert lane.busy is not None
+                self._in_flight[lane.busy.id] = lane
+                yield command
+
+    def _read(self, now: Instant) -> Iterator[Command]:
+        if self._wants_records() and now >= self._fetch_at:
+            self._fetching = True
+            room = self._policy.unsettled_max - self._watermark.unsettled
+            yield Fetch(min(self._policy.fetch_max, room))
+
+    def _finish(self) -> Iterator[Command]:
+        if self._fetching or self._storing is not None or self._in_flight:
+            return
+        if self._stopping or self._drained():
+            self.finished = True
+            yield Finish(shard_ended=self._drained())
+
+    # Small questions.
+
+    def _drained(self) -> bool:
+        return self._read_up_to == EVERYTHING and all(lane.drained for lane in self._lanes)
+
+    def _nothing_can_join(self) -> bool:
+        """The shard has ended, or what is unsettled leaves no room to read."""
+        return self._read_up_to == EVERYTHING or (not self._fetching and not self._has_room())
+
+    def _has_room(self) -> bool:
+        mark = self._watermark
+        return (
+            mark.unsettled < self._policy.unsettled_max
+            and mark.bytes < self._policy.unsettled_bytes_max
+        )
+
+    def _wants_records(self) -> bool:
+        if self._fetching or self._stopping or self._read_up_to == EVERYTHING:
+            return False
+        return self._has_room() and any(lane.hungry for lane in self._lanes)
+
+
+def _reason(outcome: Outcome) -> str:
+    match outcome:
+        case Failed(error) | Refused(error):
+            return error
+        case _:
+            return "the function reported failed records"

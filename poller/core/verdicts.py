@@ -1,0 +1,75 @@
+"""What an invocation's outcome means for its batch (spec 6.1, 6.3, 6.4, 16.1).
+
+outcome                batch        settled   left over     counters    then
+Succeeded              any          all       -             -           next batch
+Refused                any          none      whole batch   attempts+1  back off
+PartlyFailed, i > 0    any          [:i]      [i:]          anew        back off
+Failed, bisectable     bisect, > 1  none      two halves    anew        back off
+any other failure      retries left none      whole batch   both+1      back off
+any other failure      none left    none      whole batch   both+1      give up
+
+i is the lowest index reported as failed.  Counters: `attempts` sets the backoff, `invocations` is
+what MaximumRetryAttempts limits: N allows N+1 of them.  A split spends no retry, and progress
+starts the count anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from .model import Batch, ClosedBy, Failed, Outcome, PartlyFailed, Refused, Seconds, Succeeded
+from .policy import QueuePolicy, StreamPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`settled` leading records are done; `again` are to be tried, or given up as one batch."""
+
+    settled: int
+    again: tuple[Batch, ...] = ()
+    give_up: bool = False
+    retry_after: Seconds | None = None
+
+
+def judge(batch: Batch, outcome: Outcome, policy: StreamPolicy) -> Verdict:
+    match outcome:
+        case Succeeded():
+            return Verdict(len(batch.records))
+        case Refused(retry_after=wait):
+            tried = replace(batch, attempts=batch.attempts + 1, closed_by=ClosedBy.RETRY)
+            return Verdict(0, (tried,), retry_after=wait)
+        case PartlyFailed(failed) if min(failed) > 0:
+            first = min(failed)
+            return Verdict(first, (part(batch, first, len(batch.records), anew=True),))
+        case Failed(bisectable=True) if policy.bisect and len(batch.records) > 1:
+            half = len(batch.records) // 2
+            first_half = part(batch, 0, half, anew=True)
+            return Verdict(0, (first_half, part(batch, half, len(batch.records), anew=True)))
+    tried = replace(
+        batch,
+        attempts=batch.attempts + 1,
+        invocations=batch.invocations + 1,
+        closed_by=ClosedBy.RETRY,
+    )
+    spent = policy.retries_max is not None and tried.invocations > policy.retries_max
+    return Verdict(0, (tried,), give_up=spent)
+
+
+def part(batch: Batch, start: int, end: int, *, anew: bool) -> Batch:
+    """The records [start:end] of a batch as one of their own; `anew` forgets its tries."""
+    return Batch(
+        batch.id,
+        batch.lane,
+        batch.records[start:end],
+        batch.ordinals[start:end],
+        ClosedBy.RETRY if anew else batch.closed_by,
+        0 if anew else batch.attempts,
+        0 if anew else batch.invocations,
+    )
+
+
+def backoff(attempts: int, policy: StreamPolicy | QueuePolicy, jitter: float) -> Seconds:
+    """Exponential with jitter: half of it is fixed.  `jitter` is in [0, 1)."""
+    doublings = min(max(attempts - 1, 0), 32)
+    ceiling = min(policy.backoff_max, policy.backoff_min * 2.0**doublings)
+    return float(ceiling * (0.5 + jitter / 2))

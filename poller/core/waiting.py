@@ -1,0 +1,119 @@
+"""Received messages that are not yet in a batch: one shape for standard queues, one for FIFO."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from .batches import Batcher, Taken
+from .model import ClosedBy, Instant, Message
+from .policy import QueuePolicy
+
+Groups = Collection[str | None]
+
+
+class WaitingMessages(Protocol):
+    """Messages in the order they were received; the place of each is when it expires."""
+
+    def __len__(self) -> int: ...
+
+    def add(
+        self, messages: Sequence[Message], *, size: int, expires_at: Instant, now: Instant
+    ) -> None: ...
+
+    def due_at(self) -> Instant | None:
+        """When the next batch is due; None if nothing waits."""
+
+    def take(self, now: Instant, *, locked: Groups, flush: bool) -> Taken[Message, Instant] | None:
+        """A batch that is due, with no message of the `locked` groups."""
+
+    def forget(self, groups: Groups) -> None:
+        """Drop messages of these groups; their visibility timeout brings them back."""
+
+    def take_all(self) -> list[Message]: ...
+
+
+class StandardMessages:
+    """Messages without order: count, bytes and window make batches of them."""
+
+    def __init__(self, policy: QueuePolicy) -> None:
+        self._batcher = Batcher[Message, Instant](
+            policy.batch_size, policy.batch_bytes_max, policy.batch_window
+        )
+
+    def __len__(self) -> int:
+        return len(self._batcher)
+
+    def add(
+        self, messages: Sequence[Message], *, size: int, expires_at: Instant, now: Instant
+    ) -> None:
+        self._batcher.add(messages, [expires_at] * len(messages), size=size, now=now)
+
+    def due_at(self) -> Instant | None:
+        return self._batcher.due_at(0.0)
+
+    def take(self, now: Instant, *, locked: Groups, flush: bool) -> Taken[Message, Instant] | None:
+        return self._batcher.take(now, flush=flush)
+
+    def forget(self, groups: Groups) -> None:
+        """Nothing: there are no groups to keep in order."""
+
+    def take_all(self) -> list[Message]:
+        return self._batcher.take_all()
+
+
+class FifoMessages:
+    """Messages with groups: order within a group, and never a group in two batches.
+
+    FIFO queues have no batching window (spec 8.4): what waits is due at once.
+    """
+
+    def __init__(self, policy: QueuePolicy) -> None:
+        self._count_max = policy.batch_size
+        self._bytes_max = policy.batch_bytes_max
+        self._waiting: list[tuple[Message, Instant, Instant]] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(
+        self, messages: Sequence[Message], *, size: int, expires_at: Instant, now: Instant
+    ) -> None:
+        self._waiting += [(message, expires_at, now) for message in messages]
+
+    def due_at(self) -> Instant | None:
+        """None: what could run runs at once, and the rest waits for a batch to end."""
+        return None
+
+    def take(self, now: Instant, *, locked: Groups, flush: bool) -> Taken[Message, Instant] | None:
+        taken: list[tuple[Message, Instant, Instant]] = []
+        left: list[tuple[Message, Instant, Instant]] = []
+        passed = set(locked)  # a message whose group was passed over must wait behind it
+        size, fits = 0, True
+        for entry in self._waiting:
+            message = entry[0]
+            fits = fits and (not taken or size + message.size <= self._bytes_max)
+            if not fits or len(taken) == self._count_max or message.group in passed:
+                passed.add(message.group)
+                left.append(entry)
+            else:
+                taken.append(entry)
+                size += message.size
+        if not taken:
+            return None
+        self._waiting = left
+        full = ClosedBy.COUNT if len(taken) == self._count_max else ClosedBy.WINDOW
+        messages, places, times = zip(*taken, strict=True)
+        return Taken(messages, places, full if fits else ClosedBy.BYTES, min(times))
+
+    def forget(self, groups: Groups) -> None:
+        self._waiting = [entry for entry in self._waiting if entry[0].group not in groups]
+
+    def take_all(self) -> list[Message]:
+        messages = [entry[0] for entry in self._waiting]
+        self._waiting = []
+        return messages
+
+
+def waiting_messages(policy: QueuePolicy) -> WaitingMessages:
+    return FifoMessages(policy) if policy.fifo else StandardMessages(policy)

@@ -1,0 +1,227 @@
+"""Runs a queue machine in virtual time against a made-up queue, and judges every command.
+
+Never a message run with a dead receipt or in two batches at once, FIFO order within a group, no
+more at a time than allowed, nothing received while the function refuses, every message deleted
+only after it ran.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+
+from poller.core.model import (
+    Delete,
+    Deleted,
+    Finish,
+    Instant,
+    Invoked,
+    InvokeMessages,
+    MessageBatch,
+    Outcome,
+    PartlyFailed,
+    QueueCommand,
+    QueueFact,
+    Receive,
+    Received,
+    ReceiveFailed,
+    Refused,
+    Release,
+    Released,
+    Seconds,
+    Started,
+    Stopping,
+    Succeeded,
+    Ticked,
+)
+from poller.core.policy import QueuePolicy
+from poller.core.queues import QueueMachine
+
+from .world import MadeMessage
+
+STEPS_MAX = 200_000
+POLL: Seconds = 20.0
+
+Learn = Callable[[Instant], QueueFact]
+
+
+@dataclass(slots=True)
+class MadeQueue:
+    """Messages with visibility; a FIFO group is locked while a message of it is hidden."""
+
+    groups: list[str | None]
+    visibility: Seconds
+    receives: dict[int, int] = field(default_factory=dict)
+    deleted: set[int] = field(default_factory=set)
+    hidden_until: dict[int, Instant] = field(default_factory=dict)
+
+    def receive(self, limit: int, now: Instant, size: int) -> list[MadeMessage]:
+        hidden = {
+            self.groups[index]
+            for index, until in self.hidden_until.items()
+            if until > now and index not in self.deleted and self.groups[index] is not None
+        }
+        taken: list[MadeMessage] = []
+        for index, group in enumerate(self.groups):
+            free = index not in self.deleted and self.hidden_until.get(index, 0.0) <= now
+            if not free or group in hidden or len(taken) == limit:
+                continue
+            self.hidden_until[index] = now + self.visibility
+            self.receives[index] = self.receives.get(index, 0) + 1
+            receipt = f"{index}@{self.receives[index]}"
+            taken.append(MadeMessage(str(index), receipt, group, size, index))
+        return taken
+
+    def is_mine(self, message: MadeMessage) -> bool:
+        return message.receipt == f"{message.index}@{self.receives[message.index]}"
+
+
+@dataclass(slots=True)
+class QueueSimulation:
+    """One life of a queue machine; it stops at `stop_at`, or once the queue is empty."""
+
+    policy: QueuePolicy
+    queue: MadeQueue
+    outcome: Callable[[MessageBatch, random.Random], Outcome]
+    random: random.Random
+    run_latency: tuple[Seconds, Seconds] = (0.1, 5.0)
+    receive_failures: float = 0.0
+    message_size: int = 10
+    stop_at: Instant | None = None
+    accept: Callable[[MadeMessage], bool] | None = None
+    now: Instant = 0.0
+    peak: int = 0
+    ran: list[tuple[Instant, MadeMessage]] = field(default_factory=list)
+    running: dict[int, MessageBatch] = field(default_factory=dict)
+    refusing: set[int] = field(default_factory=set)
+    released: set[int] = field(default_factory=set)
+    _may_delete: set[int] = field(default_factory=set)
+    _heap: list[tuple[Instant, int, Learn]] = field(default_factory=list)
+    _order: count[int] = field(default_factory=count)
+    _stopping: bool = False
+
+    def run(self) -> None:
+        machine = QueueMachine(self.policy, accept=self.accept, seed=1)  # type: ignore[arg-type]
+        fact: QueueFact = Started()
+        for _ in range(STEPS_MAX):
+            for command in machine.handle(fact, self.now):
+                self._perform(command)
+            if machine.finished:
+                assert not self._heap, "finished with commands unanswered"
+                return
+            fact = self._next(machine.deadline())
+        raise AssertionError("does not drain")
+
+    def _next(self, deadline: Instant | None) -> QueueFact:
+        empty = len(self.queue.deleted) == len(self.queue.groups)
+        if not self._stopping and (empty or self.now >= (self.stop_at or 1e12)):
+            self._stopping = True
+            return Stopping(until=self.now + 40.0)
+        if self._heap and (deadline is None or self._heap[0][0] <= deadline):
+            at, _, learn = heapq.heappop(self._heap)
+            self.now = max(self.now, at)
+            return learn(self.now)
+        assert deadline is not None, "stuck: nothing in flight and no deadline"
+        self.now = max(self.now, deadline)
+        return Ticked()
+
+    def _after(self, wait: Seconds, learn: Learn) -> None:
+        heapq.heappush(self._heap, (self.now + wait, next(self._order), learn))
+
+    def _perform(self, command: QueueCommand) -> None:
+        match command:
+            case Receive(limit):
+                assert not self._stopping, "receives while stopping"
+                assert not self.refusing, "receives while the function refuses"
+                assert 0 < limit <= 10
+                assert not self.policy.fifo or limit <= self.policy.batch_size
+                self._after(self.random.uniform(0.05, 1.0), lambda now: self._receive(limit, now))
+            case InvokeMessages(batch):
+                self._invoke(batch)
+            case Delete(messages):
+                indexes = {message.index for message in messages}  # type: ignore[attr-defined]
+                assert indexes <= self._may_delete, "deletes what did not run"
+                self._after(0.05, lambda now: self._deleted(indexes))
+            case Release(messages):
+                assert self._stopping
+                made: list[MadeMessage] = list(messages)  # type: ignore[arg-type]
+                self._after(0.05, lambda now: self._released(made))
+            case Finish():
+                assert not self.running, "finished with batches in flight"
+
+    def _receive(self, limit: int, now: Instant) -> QueueFact:
+        if self.random.random() < self.receive_failures:
+            return ReceiveFailed("throttled", limit)
+        messages = self.queue.receive(limit, now, self.message_size)
+        if self.accept is not None:
+            self._may_delete |= {m.index for m in messages if not self.accept(m)}
+        size = self.message_size * len(messages)
+        return Received(messages, size, limit, expires_at=now + self.queue.visibility)
+
+    def _invoke(self, batch: MessageBatch) -> None:
+        policy = self.policy
+        made: list[MadeMessage] = list(batch.messages)  # type: ignore[arg-type]
+        assert 0 < len(made) <= policy.batch_size
+        assert len(made) == 1 or sum(m.size for m in made) <= policy.batch_bytes_max
+        busy = {m.id: b.id for b in self.running.values() for m in b.messages}
+        groups = {m.group for b in self.running.values() for m in b.messages if b.id != batch.id}
+        for message in made:
+            assert batch.expires_at > self.now, "runs with a dead receipt"
+            assert self.queue.is_mine(message), "runs a message that others have received since"
+            assert busy.get(message.id, batch.id) == batch.id, "a message in two batches"
+            assert not policy.fifo or message.group not in groups, "a group in two batches"
+        if policy.fifo:
+            self._in_order(made)
+        self.refusing.discard(batch.id)
+        self.running[batch.id] = batch
+        self.peak = max(self.peak, len(self.running))
+        assert self.peak <= policy.concurrency_max
+        self._after(self.random.uniform(*self.run_latency), lambda now: self._invoked(batch, now))
+
+    def _in_order(self, made: list[MadeMessage]) -> None:
+        """Nothing of a group runs before everything older of it is deleted or with it."""
+        inside = {message.index for message in made}
+        for message in made:
+            for index in range(message.index):
+                older = self.queue.groups[index] == message.group
+                done = index in self.queue.deleted or index in self._may_delete
+                assert not older or done or index in inside, "group order"
+        assert [m.index for m in made] == sorted(m.index for m in made)
+
+    def _invoked(self, batch: MessageBatch, now: Instant) -> QueueFact:
+        outcome = self.outcome(batch, self.random)
+        made: list[MadeMessage] = list(batch.messages)  # type: ignore[arg-type]
+        if isinstance(outcome, Refused):
+            self.refusing.add(batch.id)
+            held = now + self.policy.run_time_max <= batch.expires_at
+            if not held or self._stopping:
+                self.refusing.discard(batch.id)
+                del self.running[batch.id]
+            return Invoked(batch.id, outcome)
+        del self.running[batch.id]
+        self.ran += [(now, message) for message in made]
+        failed: frozenset[int] = frozenset(range(len(made)))
+        if isinstance(outcome, Succeeded):
+            failed = frozenset()
+        elif isinstance(outcome, PartlyFailed):
+            failed = outcome.failed
+        self._may_delete |= {m.index for i, m in enumerate(made) if i not in failed}
+        return Invoked(batch.id, outcome)
+
+    def _deleted(self, indexes: set[int]) -> QueueFact:
+        self.queue.deleted |= indexes
+        return Deleted(len(indexes))
+
+    def _released(self, messages: list[MadeMessage]) -> QueueFact:
+        for message in messages:
+            self.running = {
+                key: batch
+                for key, batch in self.running.items()
+                if all(message.id != other.id for other in batch.messages)
+            }
+            self.released.add(message.index)
+            self.queue.hidden_until[message.index] = self.now
+        return Released()

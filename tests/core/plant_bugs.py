@@ -1,0 +1,134 @@
+"""Plants bugs in a copy of the core, one at a time, and shows which of them the tests catch.
+
+    python -m tests.core.plant_bugs
+
+Prints a line for each bug and exits 1 if one survives that is not marked as equivalent.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+BUGS = [
+    ("batches", "count = min(self._count, self._count_max)", "count = self._count"),
+    ("batches", "(seen and size > self._bytes_max)", "False"),
+    ("batches", "if fits < count:", "if False:"),
+    ("batches", "if now >= due_at:", "if now > due_at + 1e9:"),
+    ("batches", "elif flush:", "elif False:"),
+    ("batches", "max(self._stretches[0].added_at, opened_at) + self._window", "0.0"),
+    ("batches", "max(self._stretches[0].added_at, opened_at)", "self._stretches[0].added_at"),
+    ("batches", "stretch.start = end", "stretch.start = end - 1"),
+    ("lanes", "self._again.extendleft(reversed(renewed))", "self._again.extend(renewed)"),
+    ("lanes", "self._again.extendleft(reversed(renewed))", "self._again.extendleft(renewed)"),
+    ("lanes", "if self.busy is not None or self.unsaved > saved:", "if self.busy is not None:"),
+    ("lanes", "if self.busy is not None or self.unsaved > saved:", "if self.unsaved > saved:"),
+    ("lanes", "self._again.appendleft(replace(rest, id=self._new_id()))", "pass"),
+    ("lanes", "return expired, index", "return expired, len(batch.records)"),
+    ("lanes", "if self._too_large(batch):", "if False:"),
+    ("lanes", "self.unsaved = settlement", "pass"),
+    ("lanes", "self.mark = done.records[count - 1].sequence", "self.mark = done.records[-1].sequence"),
+    ("lanes", "return self._again[0].ordinals[0]", "return self._again[-1].ordinals[0]"),
+    ("lanes", "if self._again:\n            return self._again[0]", "if False:\n            return self._again[0]"),
+    ("lanes", "return min(self._again_at, self._expires_at(self._again[0]))", "return None"),
+    ("lanes", "self._again_at = at", "self._again_at = 0.0"),
+    ("lanes", "not self._again and not self._waiting", "not self._waiting"),
+    ("verdicts", "tried.invocations > policy.retries_max", "tried.invocations >= policy.retries_max"),
+    ("verdicts", "tried.invocations > policy.retries_max", "tried.invocations > policy.retries_max + 1"),
+    ("verdicts", "invocations=batch.invocations + 1,", "invocations=batch.invocations,"),
+    ("verdicts", "0 if anew else batch.invocations,", "batch.invocations,"),
+    ("verdicts", "0 if anew else batch.invocations,", "0,"),
+    ("verdicts", "first = min(failed)", "first = max(failed)"),
+    ("verdicts", "if min(failed) > 0", "if True"),
+    ("verdicts", "attempts=batch.attempts + 1, closed_by", "attempts=batch.attempts, invocations=batch.invocations + 1, closed_by"),
+    ("verdicts", "half = len(batch.records) // 2", "half = 1"),
+    ("verdicts", "return Verdict(0, (first_half, part(batch, half, len(batch.records), anew=True)))",
+     "return Verdict(0, (part(batch, half, len(batch.records), anew=True), first_half))"),
+    ("verdicts", "if policy.bisect and len", "if len"),
+    ("watermarks", "last = records[low - 1 - base]", "last = records[low - base]"),
+    ("watermarks", "self.bytes -= size", "pass"),
+    ("streams", "min(lows, default=self._watermark.next)", "max(lows, default=self._watermark.next)"),
+    ("streams", "self._storing, self._position = self._settlements, position", "self._storing, self._position = self._settlements + 1, position"),
+    ("streams", "if self._storing is not None or not (", "if not ("),
+    ("streams", "if self._ahead and self._ahead.covers(record):", "if False:"),
+    ("streams", "if self._accept is not None and not self._accept(record):", "if False:"),
+    ("streams", "return Position(sequence, self._since, ahead, self._drained())", "return Position(sequence, self._since, (), self._drained())"),
+    ("streams", "return Position(sequence, self._since, ahead, self._drained())", "return Position(sequence, self._since, ahead, False)"),
+    ("streams", "if self._fetching or self._stopping or self._read_up_to == EVERYTHING:", "if self._fetching or self._read_up_to == EVERYTHING:"),
+    ("streams", "if self._stopping:\n            return", "if False:\n            return"),
+    ("streams", "self._fetch_at = fact.asked_at + self._policy.poll_interval", "self._fetch_at = now"),
+    ("streams", "if fact.records or not self._caught_up:", "if False:"),
+    ("streams", "self._fetch_at = now + wait", "self._fetch_at = now"),
+    ("streams", "if self._fetching or self._storing is not None or self._in_flight:", "if self._fetching or self._in_flight:"),
+    ("streams", "mark.unsettled < self._policy.unsettled_max", "True"),
+    ("streams", "mark.bytes < self._policy.unsettled_bytes_max", "True"),
+    ("streams", "(not self._fetching and not self._has_room())", "False"),
+    ("streams", "min(self._policy.fetch_max, room)", "self._policy.fetch_max"),
+    ("routing", "record.sequence if key is None else key", "record.sequence"),
+    ("routing", "sequence <= levels[lane_of(record, count)]", "sequence < levels[lane_of(record, count)]"),
+    ("routing", "int(sequence) >= self._highest", "True"),
+    ("routing", "marks = [max(pair, key=_level) for pair", "marks = [min(pair, key=_level) for pair"),
+    ("routing", "if entry.count != count)", "if False)"),
+    ("queues", "done = [m for index, m in enumerate(batch.messages) if index not in failed]", "done = list(batch.messages)"),
+    ("queues", "if self._stop_by is None and not self._refused:", "if self._stop_by is None:"),
+    ("queues", "return now + needed < batch.expires_at", "return True"),
+    ("queues", "+ self._policy.run_time_max <= batch.expires_at", "<= batch.expires_at"),
+    ("queues", "self._waiting.forget({message.group for message in messages})", "pass"),
+    ("queues", "return {m.group for batch in self._running.values() for m in batch.messages}", "return set()"),
+    ("queues", "slots * self._policy.batch_size - len(self._waiting)", "slots * self._policy.batch_size"),
+    ("queues", "slots = self._limit.now - len(self._running)", "slots = self._limit.now"),
+    ("queues", "yield from self._release(self._waiting.take_all())", "self._waiting.take_all()"),
+    ("waiting", "or message.group in passed:", "or False:"),
+    ("waiting", "passed.add(message.group)", "pass"),
+    ("receiving", "room -= self._asked", "pass"),
+    ("receiving", "self._wanted + 1 if count else 1", "1"),
+    ("receiving", "if now < self._not_before:", "if False:"),
+    ("scaling", "self.now = min(self.now + self._policy.concurrency_step", "self.now = min(self.now"),
+    ("scaling", ", self._policy.concurrency_max)\n            self._saturated", ", 9999)\n            self._saturated"),
+    ("shards", "parent in finished or parent not in names", "True"),
+    ("shards", "parent in finished or parent not in names", "parent in finished"),
+    ("shards", "if shard.id not in running", "if True"),
+    ("shards", "and shard.id not in finished", "and True"),
+    ("shards", "if shard not in names and shard not in running", "if shard not in running"),
+]  # fmt: skip
+
+
+def survives(tree: Path, module: str, right: str, wrong: str) -> bool:
+    """Whether the tests of the core pass with this bug; asserts that it can be planted."""
+    path = tree / "poller" / "core" / f"{module}.py"
+    text = path.read_text()
+    assert right in text, f"{module}: {right!r} is not in the code any more"
+    path.write_text(text.replace(right, wrong, 1))
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "tests/core", "-p", "no:cacheprovider"]
+    try:
+        run = subprocess.run(command, cwd=tree, capture_output=True, timeout=120, check=False)
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        path.write_text(text)
+    return run.returncode == 0
+
+
+def main() -> int:
+    survivors = 0
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder)
+        shutil.copytree(ROOT / "poller", tree / "poller")
+        shutil.copytree(ROOT / "tests" / "core", tree / "tests" / "core")
+        shutil.copy(ROOT / "pyproject.toml", tree)
+        for module, right, wrong in BUGS:
+            alive = survives(tree, module, right, wrong)
+            survivors += alive
+            line = f"{module}: {right!r} -> {wrong!r}".replace("\\n", " ")
+            print("SURVIVED" if alive else "caught  ", line, flush=True)
+    print(f"{len(BUGS) - survivors} of {len(BUGS)} caught")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

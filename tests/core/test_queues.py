@@ -1,0 +1,143 @@
+"""Whole queue machines in virtual time, judged by the lab's simulator."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from poller.core.model import Failed, MessageBatch, Outcome, PartlyFailed, Refused, Succeeded
+from poller.core.policy import QueuePolicy
+from poller.lab.queue_simulator import MadeQueue, QueueSimulation
+
+SETTINGS = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+
+policies = st.builds(
+    QueuePolicy,
+    batch_size=st.integers(1, 15),
+    batch_bytes_max=st.sampled_from([25, 10**6]),
+    batch_window=st.sampled_from([0.0, 2.0]),
+    concurrency_start=st.integers(1, 3),
+    concurrency_max=st.integers(3, 8),
+    concurrency_step=st.integers(1, 3),
+    concurrency_period=st.just(20.0),
+    run_time_max=st.just(6.0),
+)
+fifo_policies = st.builds(
+    QueuePolicy,
+    batch_size=st.integers(1, 10),
+    batch_bytes_max=st.sampled_from([25, 10**6]),
+    fifo=st.just(True),
+    concurrency_start=st.integers(1, 3),
+    concurrency_max=st.integers(3, 8),
+    run_time_max=st.just(6.0),
+)
+shapes = st.fixed_dictionaries(
+    {
+        "count": st.integers(0, 60),
+        "flaky": st.sampled_from([0.0, 0.3]),
+        "receive_failures": st.sampled_from([0.0, 0.3]),
+        "visibility": st.sampled_from([6.0, 30.0]),
+        "seed": st.integers(0, 2**20),
+    }
+)
+
+
+def behaviour(flaky: float):
+    def outcome(batch: MessageBatch, rng: random.Random) -> Outcome:
+        if rng.random() >= flaky:
+            return Succeeded()
+        some = frozenset(i for i in range(len(batch.messages)) if rng.random() < 0.5)
+        partly = PartlyFailed(some or frozenset([0]))
+        return rng.choice([Failed("x"), partly, Refused("busy"), Refused("busy", 2.0)])
+
+    return outcome
+
+
+def simulation(policy: QueuePolicy, shape: dict, groups: int = 0, **more) -> QueueSimulation:
+    rng = random.Random(shape["seed"])
+    # With a window that the queue's own timeout does not cover, a longer one is asked for (8.2).
+    longer = policy.batch_window + policy.run_time_max + 30.0
+    visibility = max(shape["visibility"], longer if policy.batch_window else 0.0)
+    named = [f"g{rng.randrange(groups)}" if groups else None for _ in range(shape["count"])]
+    return QueueSimulation(
+        policy,
+        MadeQueue(named, visibility),
+        behaviour(shape["flaky"]),
+        rng,
+        receive_failures=shape["receive_failures"],
+        **more,
+    )
+
+
+@settings(SETTINGS, max_examples=300)
+@given(policies, shapes)
+def test_every_message_is_deleted_after_it_ran(policy: QueuePolicy, shape: dict):
+    life = simulation(policy, shape)
+    life.run()
+    assert life.queue.deleted == set(range(shape["count"]))
+    assert {message.index for _, message in life.ran} >= life.queue.deleted
+
+
+@settings(SETTINGS, max_examples=300)
+@given(fifo_policies, shapes, st.integers(1, 5))
+def test_fifo_groups_run_in_order_and_one_batch_at_a_time(
+    policy: QueuePolicy, shape: dict, groups: int
+):
+    life = simulation(policy, shape, groups)
+    life.run()
+    assert life.queue.deleted == set(range(shape["count"]))
+
+
+@settings(SETTINGS, max_examples=300)
+@given(st.one_of(policies, fifo_policies), shapes, st.floats(0.0, 30.0))
+def test_stopping_runs_or_releases_what_it_holds(policy: QueuePolicy, shape: dict, at: float):
+    life = simulation(policy, shape, 3 if policy.fifo else 0, stop_at=at)
+    life.run()
+    assert not life.running
+
+
+@settings(SETTINGS, max_examples=100)
+@given(policies, shapes)
+def test_messages_that_the_filter_rejects_are_deleted_and_never_run(
+    policy: QueuePolicy, shape: dict
+):
+    life = simulation(policy, shape, accept=lambda message: message.index % 3 == 0)
+    life.run()
+    assert life.queue.deleted == set(range(shape["count"]))
+    assert all(message.index % 3 == 0 for _, message in life.ran)
+
+
+def test_a_fast_function_spends_one_receive_on_each_message():
+    shape = {"count": 300, "flaky": 0.0, "receive_failures": 0.0, "visibility": 30.0, "seed": 3}
+    life = simulation(QueuePolicy(), shape)
+    life.run()
+    assert set(life.queue.receives.values()) == {1}
+
+
+def test_messages_of_a_slow_function_are_not_received_before_they_can_run():
+    """Five slots of ten messages, and a function that takes most of the visibility timeout."""
+    shape = {"count": 200, "flaky": 0.0, "receive_failures": 0.0, "visibility": 30.0, "seed": 3}
+    policy = QueuePolicy(concurrency_max=5, run_time_max=30.0)
+    life = simulation(policy, shape, run_latency=(20.0, 28.0))
+    life.run()
+    assert set(life.queue.receives.values()) == {1}
+
+
+def test_the_limit_grows_while_all_slots_are_taken():
+    shape = {"count": 2000, "flaky": 0.0, "receive_failures": 0.0, "visibility": 99.0, "seed": 3}
+    life = simulation(QueuePolicy(batch_size=1), shape, run_latency=(9.0, 10.0))
+    life.run()
+    assert life.peak > 20
+
+
+@pytest.mark.parametrize("window", [0.0, 5.0])
+def test_a_throttled_batch_is_tried_again_inside_its_visibility_timeout(window: float):
+    answers = iter([Refused("busy"), Refused("busy")])
+    shape = {"count": 3, "flaky": 0.0, "receive_failures": 0.0, "visibility": 30.0, "seed": 3}
+    life = simulation(QueuePolicy(batch_window=window), shape)
+    life.outcome = lambda batch, rng: next(answers, Succeeded())
+    life.run()
+    assert set(life.queue.receives.values()) == {1}
