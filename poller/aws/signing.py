@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import time
 from functools import lru_cache
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from poller.core.model import Instant
 from poller.errors import PollerError
 
 ROUTES_KEPT_MAX = 1024  # one for each queue URL in use
+_VISIBLE = re.compile(r"[\x21-\x7e]+\Z")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -39,13 +41,15 @@ class Route(NamedTuple):
 @lru_cache(maxsize=ROUTES_KEPT_MAX)
 def route(url: str) -> Route:
     """The route of an http or https `url` without a query.  Raises PollerError."""
+    shown = url.rpartition("@")[2]  # without a password
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise PollerError(f"endpoint {url!r} is not a URL: {error}") from None
-    if parts.scheme not in _PORTS or not parts.hostname or parts.query or parts.fragment:
-        raise PollerError(f"endpoint {url!r} must look like http://HOST:PORT or https://HOST")
+        raise PollerError(f"endpoint {shown!r} is not a URL: {error}") from None
+    odd = parts.query or parts.fragment or parts.username is not None or not _VISIBLE.match(url)
+    if parts.scheme not in _PORTS or not parts.hostname or odd:
+        raise PollerError(f"endpoint {shown!r} must look like http://HOST:PORT or https://HOST")
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     host = name if port in (None, _PORTS[parts.scheme]) else f"{name}:{port}"
     path = parts.path or "/"
