@@ -119,6 +119,11 @@ class StreamMachine:
         waits.append(self._fetch_at if self._wants_records() else None)
         return min((wait for wait in waits if wait is not None), default=None)
 
+    @property
+    def unsettled_bytes(self) -> int:
+        """What this machine holds in memory, roughly."""
+        return self._watermark.bytes
+
     def snapshot(self) -> Snapshot:
         oldest = self._watermark.oldest()
         return Snapshot(

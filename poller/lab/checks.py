@@ -56,7 +56,8 @@ class StreamChecker:
         self.reached = {}
         self._failed_at: dict[int, Instant] = {}
         self._idle_since: Instant | None = None
-        self._read = len(self.settled) and max(self.settled) + 1
+        self._came_at: dict[int, Instant] = {}
+        self._free_since: dict[int, Instant] = {}
 
     def command(self, command: Command, now: Instant) -> None:
         match command:
@@ -75,12 +76,14 @@ class StreamChecker:
                 assert self.stored.ended, "finished before the end was stored"
                 assert self.covered(self.stored) == self.settled
 
-    def fetched(self, fact: Fetched) -> None:
+    def fetched(self, fact: Fetched, now: Instant) -> None:
+        self._came_at.update((r.index, now) for r in fact.records)  # type: ignore[attr-defined]
         idle = not fact.records and fact.read_up_to >= fact.asked_at
         self._idle_since = fact.asked_at if idle else None
 
     def invoked(self, batch: Batch, outcome: Outcome, now: Instant) -> None:
         del self.busy[batch.lane]
+        self._free_since[batch.lane] = now
         indexes = _indexes(batch)
         if not isinstance(outcome, Refused):
             for index in indexes:
@@ -95,8 +98,9 @@ class StreamChecker:
         self.settled.update(done)
         self._failed_at.update(dict.fromkeys(indexes[len(done) :], now))
 
-    def delivered(self, discard: Discard) -> None:
+    def delivered(self, discard: Discard, now: Instant) -> None:
         del self.busy[discard.batch.lane]
+        self._free_since[discard.batch.lane] = now
         self.settled.update(_indexes(discard.batch))
         self.lost.update(dict.fromkeys(_indexes(discard.batch), discard.reason))
 
@@ -114,7 +118,7 @@ class StreamChecker:
         assert len(batch.records) <= policy.batch_size
         size = sum(record.size for record in batch.records)
         assert size <= policy.batch_bytes_max, "a payload over the limit"
-        self._is_whole(batch, indexes, size)
+        self._is_whole(batch, indexes, size, now)
         durable = self.covered(self.stored)
         for index in self._done_in_lane(batch.lane):
             assert index in durable, "a lane went on before its progress was durable"
@@ -126,8 +130,11 @@ class StreamChecker:
         quota = policy.retries_max
         assert quota is None or batch.invocations <= quota, "more tries than allowed"
 
-    def _is_whole(self, batch: Batch, indexes: list[int], size: int) -> None:
+    def _is_whole(self, batch: Batch, indexes: list[int], size: int, now: Instant) -> None:
         """A batch closed by a limit has reached it."""
+        if batch.closed_by is ClosedBy.WINDOW and self.policy.record_age_max is None:
+            opened = max(self._came_at[indexes[0]], self._free_since.get(batch.lane, 0.0))
+            assert now >= opened + self.policy.batch_window - 1e-6, "closed before its window"
         if batch.closed_by is ClosedBy.COUNT and self.policy.record_age_max is None:
             assert len(batch.records) == self.policy.batch_size
         if batch.closed_by is ClosedBy.BYTES and self.policy.lanes == 1:

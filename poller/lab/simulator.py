@@ -121,7 +121,7 @@ class StreamSimulation:
             case Deliver(discard):
 
                 def delivered(now: Instant) -> Fact:
-                    checker.delivered(discard)
+                    checker.delivered(discard, now)
                     return Delivered(discard.batch.id, Fate.SENT)
 
                 self._after(world.between(world.read_latency), delivered)
@@ -153,5 +153,5 @@ class StreamSimulation:
             read_up_to=asked_at if caught_up else records[-1].arrived_at,
             shard_ended=world.ends and self.cursor == len(world.records),
         )
-        self.checker.fetched(fact)
+        self.checker.fetched(fact, self.now)
         return fact

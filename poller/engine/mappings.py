@@ -1,0 +1,211 @@
+"""One running mapping: it waits for its source, then keeps a machine running for each part of it.
+
+A machine's task that raises ends alone, is logged once, waits, and starts again from the stored
+position: recovery and restart are one path.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import anyio
+
+from poller.core.model import Instant, Position, Seconds
+from poller.core.shards import plan_shards
+from poller.errors import SourceMissing
+from poller.wire.arns import parse_source
+
+from .queues import QueueRun
+from .shards import ShardRun
+from .shared import Shared, log
+from .specs import QueueSpec, Spec, StreamSpec
+
+LOOK_MIN: Seconds = 0.5  # the next look at the list of shards, after one of them ended
+LOOK_MAX: Seconds = 30.0
+WAIT_MIN: Seconds = 0.5  # between tries to find a source, or to start a machine that broke
+WAIT_MAX: Seconds = 30.0
+
+
+class MappingRun(ABC):
+    """A mapping from its start until it is stopped."""
+
+    def __init__(self, spec: Spec, shared: Shared) -> None:
+        self._shared = shared
+        self._name = f"{parse_source(spec.stored.source_arn).name} -> {spec.function}"
+        self._stop_by: Instant | None = None
+        self._wake = anyio.Event()
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Return once everything has stopped."""
+
+    @property
+    @abstractmethod
+    def idle(self) -> bool:
+        """Everything that the source has now is settled."""
+
+    def stop(self, until: Instant) -> None:
+        """Start nothing that cannot end before `until`."""
+        self._stop_by = until
+        self._wake.set()
+
+    async def _pause(self, seconds: Seconds) -> None:
+        """Wait, but not when stopping."""
+        if self._stop_by is None:
+            self._wake = anyio.Event()
+            with anyio.move_on_after(seconds):
+                await self._wake.wait()
+
+    async def _find(self, uuid: str, look: Callable[[], Awaitable[None]]) -> bool:
+        """Look for the source until it is there; say so once when it is missing, once when found.
+
+        Return False if stopped before that.
+        """
+        wait, missing = WAIT_MIN, False
+        while self._stop_by is None:
+            try:
+                await look()
+            except SourceMissing as error:
+                if not missing:
+                    log.warning("%s: %s; trying again until it is there", self._name, error)
+                missing = True
+                self._shared.board.set_state(uuid, "Creating", str(error))
+                await self._pause(wait)
+                wait = min(wait * 2, WAIT_MAX)
+            else:
+                if missing:
+                    log.info("%s: the source is there now", self._name)
+                self._shared.board.set_state(uuid, "Enabled")
+                return True
+        return False
+
+
+class StreamMapping(MappingRun):
+    """A stream: its shards are looked for again and again, parents before children."""
+
+    def __init__(self, spec: StreamSpec, shared: Shared) -> None:
+        super().__init__(spec, shared)
+        self._spec = spec
+        self._runs: dict[str, ShardRun] = {}
+        self._looked = False
+        self._unlisted = False  # the last look failed, and that was said
+
+    async def run(self) -> None:
+        if not await self._find(self._spec.uuid, self._remember):
+            return
+        async with anyio.create_task_group() as tasks:
+            wait = LOOK_MIN
+            while self._stop_by is None:
+                began = await self._look(lambda shard, at: tasks.start_soon(self._shard, shard, at))
+                wait = LOOK_MIN if began else min(wait * 2, LOOK_MAX)
+                await self._pause(wait)
+
+    def stop(self, until: Instant) -> None:
+        super().stop(until)
+        for run in self._runs.values():
+            run.stop(until)
+
+    @property
+    def idle(self) -> bool:
+        return self._looked and all(run.snapshot().caught_up for run in self._runs.values())
+
+    async def _remember(self) -> None:
+        """Find the stream; pin LATEST before anything else, once in the life of the mapping."""
+        stored, store = self._spec.stored, self._shared.store
+        if self._spec.latest and not stored.pinned:
+            pins = await self._spec.source.pin()
+            stored = replace(stored, pinned=True)
+            await store.put(stored, pins)
+        else:
+            await self._spec.source.shards()
+            await store.put(stored, {})
+
+    async def _look(self, start: Callable[[str, Position | None], object]) -> bool:
+        """Start the shards that may be read now; return whether there were any."""
+        store, spec = self._shared.store, self._spec
+        try:
+            listed = await spec.source.shards()
+        except SourceMissing as error:
+            if not self._unlisted:
+                log.warning("%s: listing shards: %s", self._name, error)
+            self._unlisted = True
+            self._shared.board.set_state(spec.uuid, "Enabled", str(error))
+            return False
+        if self._unlisted:
+            log.info("%s: shards are listed again", self._name)
+            self._shared.board.set_state(spec.uuid, "Enabled")
+        self._unlisted = False
+        positions = await store.positions(spec.uuid)
+        plan = plan_shards(listed, positions, self._runs)
+        for shard in plan.start:
+            self._runs[shard] = ShardRun(spec, shard, positions.get(shard), self._shared)
+            start(shard, positions.get(shard))
+        if plan.forget:
+            await store.forget(spec.uuid, plan.forget)
+        if not self._runs:
+            self._shared.board.mark_polled(spec.uuid)
+        self._looked = True
+        return bool(plan.start)
+
+    async def _shard(self, shard: str, resume: Position | None) -> None:
+        wait = WAIT_MIN
+        while self._stop_by is None:
+            try:
+                await self._runs[shard].run()
+                break
+            except Exception as error:  # the top of this shard's task
+                log.error("%s: %s broke: %s", self._name, shard, _told(error), exc_info=error)
+            await self._pause(wait)
+            wait = min(wait * 2, WAIT_MAX)
+            resume = (await self._shared.store.positions(self._spec.uuid)).get(shard)
+            self._runs[shard] = ShardRun(self._spec, shard, resume, self._shared)
+        del self._runs[shard]
+        self._looked = False
+        self._wake.set()
+
+
+class QueueMapping(MappingRun):
+    """A queue: one machine."""
+
+    def __init__(self, spec: QueueSpec, shared: Shared) -> None:
+        super().__init__(spec, shared)
+        self._spec = spec
+        self._run: QueueRun | None = None
+
+    async def run(self) -> None:
+        wait = WAIT_MIN
+        while await self._find(self._spec.uuid, self._remember):
+            self._run = QueueRun(self._spec, self._shared)
+            self._shared.board.mark_polled(self._spec.uuid)
+            try:
+                await self._run.run()
+                return
+            except Exception as error:  # the top of this queue's task
+                log.error("%s: broke: %s", self._name, _told(error), exc_info=error)
+            await self._pause(wait)
+            wait = min(wait * 2, WAIT_MAX)
+
+    def stop(self, until: Instant) -> None:
+        super().stop(until)
+        if self._run is not None:
+            self._run.stop(until)
+
+    @property
+    def idle(self) -> bool:
+        return self._run is not None and self._run.snapshot().caught_up
+
+    async def _remember(self) -> None:
+        await self._spec.source.check()
+        await self._shared.store.put(self._spec.stored, {})
+
+
+def mapping_run(spec: Spec, shared: Shared) -> MappingRun:
+    return (
+        StreamMapping(spec, shared) if isinstance(spec, StreamSpec) else QueueMapping(spec, shared)
+    )
+
+
+def _told(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,154 @@
+"""One life of one shard: its machine, and how each of its commands is carried out."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential
+
+from poller.core.model import (
+    Checkpoint,
+    Checkpointed,
+    Command,
+    Deliver,
+    Delivered,
+    Discard,
+    Fact,
+    Fate,
+    Fetch,
+    Fetched,
+    FetchFailed,
+    Finish,
+    Instant,
+    Invoke,
+    Invoked,
+    Position,
+    Snapshot,
+)
+from poller.core.streams import StreamMachine
+from poller.errors import StateError
+from poller.interfaces import Failure, Unit
+from poller.wire.failures import describe_discard
+
+from .driver import Driver
+from .invoking import invoke_records, new_id
+from .shared import Shared, log
+from .specs import StreamSpec
+
+
+class ShardRun:
+    """Reads a shard from `resume` on until it ends or is stopped."""
+
+    def __init__(
+        self, spec: StreamSpec, shard: str, resume: Position | None, shared: Shared
+    ) -> None:
+        self._spec = spec
+        self._shard = shard
+        self._shared = shared
+        self._unit = Unit(spec.uuid, spec.function, spec.stored.source_arn, shard)
+        self._reader = spec.source.reader(shard, resume)
+        self._machine = StreamMachine(spec.policy, resume=resume, seed=zlib.crc32(shard.encode()))
+        self._driver = Driver(self._machine, self._perform, clock=shared.clock.now, saw=self._saw)
+        self._reading: anyio.CancelScope | None = None
+        self._stopping = False
+
+    async def run(self) -> bool:
+        """Return whether the shard has ended.  Raises what nobody expected."""
+        board = self._shared.board
+        board.register(self._unit, snapshot=self.snapshot, deadline=self._machine.deadline)
+        try:
+            finish = await self._driver.run()
+            return finish.shard_ended
+        finally:
+            board.unregister(self._unit)
+            self._shared.budget.holds(self, 0)
+
+    def stop(self, until: Instant) -> None:
+        self._stopping = True
+        if self._reading is not None:
+            self._reading.cancel()
+        self._driver.stop(until)
+
+    def snapshot(self) -> Snapshot:
+        return self._machine.snapshot()
+
+    def _saw(self, fact: Any, commands: Sequence[Any], now: Instant) -> None:
+        self._shared.budget.holds(self, self._machine.unsettled_bytes)
+        self._shared.saw(self._unit, fact, commands, now)
+
+    async def _perform(self, command: Command) -> Fact:
+        match command:
+            case Invoke(batch):
+                now = self._shared.clock.now()
+                outcome = await invoke_records(self._spec, self._shard, batch.records, now)
+                return Invoked(batch.id, outcome)
+            case Checkpoint(position):
+                await self._save(position)
+                return Checkpointed()
+            case Fetch(limit):
+                return await self._fetch(limit)
+            case Deliver(discard):
+                return Delivered(discard.batch.id, await self._deliver(discard))
+            case Finish():
+                raise AssertionError("Finish is the driver's")
+
+    async def _fetch(self, limit: int) -> Fetched | FetchFailed:
+        """A read is given up when stopping: its records come again with the next one."""
+        if not self._stopping:
+            with anyio.CancelScope() as self._reading:
+                async with self._shared.budget.room(self):
+                    fetched = await self._reader.read(limit)
+                    if isinstance(fetched, Fetched):
+                        held = self._machine.unsettled_bytes + fetched.size
+                        self._shared.budget.holds(self, held)
+                    return fetched
+        return FetchFailed("stopping")
+
+    async def _save(self, position: Position) -> None:
+        """A store that fails holds the shard up: nothing goes on that is not durable."""
+        store, spec = self._shared.store, self._spec
+        try:
+            await store.save(spec.uuid, self._shard, position)
+        except StateError as error:
+            log.warning("storing the position of %s: %s", self._shard, error)
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(StateError),
+                wait=wait_exponential(0.1, max=10),
+                before_sleep=self._say_again,
+            ):
+                with attempt:
+                    await store.save(spec.uuid, self._shard, position)
+
+    def _say_again(self, state: RetryCallState) -> None:
+        if state.attempt_number % 10 == 0 and state.outcome is not None:
+            log.warning("storing the position of %s: %s", self._shard, state.outcome.exception())
+
+    async def _deliver(self, discard: Discard) -> Fate:
+        spec = self._spec
+        if spec.destination is None or spec.deliver is None:
+            return Fate.DROPPED
+        document = describe_discard(
+            discard,
+            mapping_uuid=spec.uuid,
+            shard=self._shard,
+            stream_arn=spec.stored.source_arn,
+            function_arn=spec.stored.function_arn,
+            event=spec.source.event(self._shard, discard.batch.records),
+            now=self._shared.clock.now(),
+            object_id=new_id(),
+            fallback_request_id=new_id(),
+        )
+        failure = Failure(
+            mapping=spec.uuid,
+            function=spec.function,
+            shard=self._shard,
+            destination=spec.destination,
+            document=document.document,
+            payload=document.payload,
+            key=document.key,
+            records=len(discard.batch.records),
+        )
+        return await spec.deliver(failure)

@@ -1,0 +1,53 @@
+"""What the engine is given to run: one value for each mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from poller.core.model import Fate, Seconds
+from poller.core.policy import QueuePolicy, StreamPolicy
+from poller.interfaces import Failure, QueueSource, ShardSource, StoredMapping, Target
+
+Deliver = Callable[[Failure], Awaitable[Fate]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingSpec:
+    """A mapping, ready to run.
+
+    `stored`: what the state store is to remember of it.  `reporting`: whether FunctionResponseTypes
+    has ReportBatchItemFailures.  `function_timeout`: how long its invocations may take.
+    """
+
+    stored: StoredMapping
+    function: str
+    target: Target
+    reporting: bool
+    function_timeout: Seconds
+    enabled: bool = True
+
+    @property
+    def uuid(self) -> str:
+        return self.stored.uuid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSpec(MappingSpec):
+    """`destination`: the ARN for discards, with `deliver` to get them there; None: dropped.
+    `pinned`: whether reading starts at LATEST."""
+
+    source: ShardSource
+    policy: StreamPolicy
+    latest: bool
+    destination: str | None = None
+    deliver: Deliver | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSpec(MappingSpec):
+    source: QueueSource
+    policy: QueuePolicy
+
+
+Spec = StreamSpec | QueueSpec

@@ -1,0 +1,140 @@
+"""Reconciles the mappings that should run with those that do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import anyio
+from anyio.abc import TaskGroup
+
+from poller.core.model import Instant, Seconds
+from poller.interfaces import StoredMapping
+
+from .mappings import MappingRun, mapping_run
+from .shared import Shared, log
+from .specs import QueueSpec, Spec, StreamSpec
+
+POLL_MAX: Seconds = 21.0  # an open receive is waited for, since a cancelled one hides messages
+MARGIN: Seconds = 5.0  # for what follows an invocation: its position, deletion or document
+
+
+class _Running:
+    """A mapping that runs, in a scope of its own."""
+
+    def __init__(self, spec: Spec, run: MappingRun) -> None:
+        self.spec = spec
+        self.run = run
+        self.scope = anyio.CancelScope()
+        self.ended = anyio.Event()
+
+
+class Supervisor:
+    """Owns the tasks of all mappings.  Use as an async context manager."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._running: dict[str, _Running] = {}
+        self._tasks: TaskGroup | None = None
+
+    async def __aenter__(self) -> Supervisor:
+        self._tasks = await anyio.create_task_group().__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> bool | None:
+        assert self._tasks is not None
+        self._tasks.cancel_scope.cancel()
+        return await self._tasks.__aexit__(*error)  # type: ignore[arg-type]
+
+    async def apply(self, specs: Sequence[Spec]) -> None:
+        """Start what is new, restart what changed, stop what is gone; leave the rest alone."""
+        wanted = {spec.uuid: spec for spec in specs}
+        changed = [
+            uuid
+            for uuid, running in self._running.items()
+            if uuid not in wanted or not _same(running.spec, wanted[uuid])
+        ]
+        await self._stop(changed)
+        for uuid in changed:
+            if uuid not in wanted:
+                self._shared.board.remove_mapping(uuid)
+        known = {one.uuid: one for one in await self._shared.store.mappings()}
+        for uuid, spec in wanted.items():
+            if uuid not in self._running:
+                self._start(_resumed(spec, known.get(uuid)))
+
+    async def stop(self) -> None:
+        """Stop polling, let running invocations end, save positions."""
+        await self._stop(list(self._running))
+
+    @property
+    def idle(self) -> bool:
+        """Every mapping that runs has caught up and has nothing in flight."""
+        return all(running.run.idle for running in self._running.values())
+
+    def _start(self, spec: Spec) -> None:
+        assert self._tasks is not None
+        self._shared.board.add_mapping(
+            spec.uuid,
+            function=spec.function,
+            source_arn=spec.stored.source_arn,
+            of_file=spec.stored.origin == "file",
+            state="Creating" if spec.enabled else "Disabled",
+        )
+        if spec.enabled:
+            running = _Running(spec, mapping_run(spec, self._shared))
+            self._running[spec.uuid] = running
+            self._tasks.start_soon(self._run, running)
+
+    async def _run(self, running: _Running) -> None:
+        with running.scope:
+            await running.run.run()
+        running.ended.set()
+
+    async def _stop(self, uuids: Sequence[str]) -> None:
+        stopping = [self._running[uuid] for uuid in uuids]
+        now = self._shared.clock.now()
+        async with anyio.create_task_group() as tasks:
+            for running in stopping:
+                tasks.start_soon(self._end, running, now)
+        for uuid in uuids:
+            del self._running[uuid]
+
+    async def _end(self, running: _Running, now: Instant) -> None:
+        grace = running.spec.function_timeout
+        running.run.stop(now + grace)
+        polls = POLL_MAX if isinstance(running.spec, QueueSpec) else 0.0
+        with anyio.move_on_after(max(grace, polls) + MARGIN):
+            await running.ended.wait()
+        running.scope.cancel()
+        await running.ended.wait()
+
+
+def _resumed(spec: Spec, known: StoredMapping | None) -> Spec:
+    """The mapping with what the store knows of it already."""
+    if known is None:
+        return spec
+    before, now = (one.request.get("StartingPosition") for one in (known, spec.stored))
+    if before != now:
+        log.warning(
+            "StartingPosition %s of %s has no effect: the mapping began at %s and continues",
+            now,
+            spec.stored.source_arn,
+            before,
+        )
+    kept = replace(spec.stored, created_at=known.created_at, pinned=known.pinned)
+    return replace(spec, stored=kept)
+
+
+def _same(one: Spec, other: Spec) -> bool:
+    """Whether a running mapping may stay as it is."""
+    same = (
+        one.stored.request == other.stored.request
+        and one.target is other.target
+        and one.function_timeout == other.function_timeout
+        and one.policy == other.policy
+        and one.enabled == other.enabled
+    )
+    if isinstance(one, StreamSpec) and isinstance(other, StreamSpec):
+        return same and one.destination == other.destination
+    return same
