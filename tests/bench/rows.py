@@ -1,0 +1,43 @@
+"""What `make bench` measures, in the order of its table; a row more is an entry more here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from tests.bench import floor, parts
+from tests.bench.sampling import Sample
+
+FLOOR = "floor: orjson and dicts"
+AIOBOTOCORE_CALL = "one aiobotocore call"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table.
+
+    `measure(url, seconds)` spends about that much processor time on the canned server at `url`.
+    `of`: the row that this one is compared with; `least`: the budget, as a ratio to that row, or in
+    units per CPU-second without one.  None: nothing is asked of it.
+    """
+
+    what: str
+    unit: str
+    measure: Callable[[str, float], Awaitable[Sample]]
+    of: str | None = None
+    least: float | None = None
+
+
+ROWS = (
+    Row(FLOOR, "record", floor.floor_of_dicts),
+    Row("the same over aiohttp", "record", floor.floor_over_aiohttp, FLOOR),
+    Row("floor: msgspec and structs", "record", floor.floor_of_structs, FLOOR),
+    Row("plain aiobotocore loop", "record", floor.aiobotocore_loop, FLOOR),
+    Row("Kinesis codec alone", "record", parts.kinesis_codec, FLOOR),
+    Row("Kinesis source alone", "record", parts.kinesis_source, FLOOR),
+    Row("Kinesis, polls of an idle shard", "poll", parts.idle_shard),
+    Row("DynamoDB Streams source alone", "record", parts.dynamodb_source),
+    Row("SQS source alone: receive, delete", "message", parts.sqs_source),
+    Row(AIOBOTOCORE_CALL, "call", parts.aiobotocore_call),
+    Row("one call of the lean client", "call", parts.lean_call, AIOBOTOCORE_CALL),
+)
