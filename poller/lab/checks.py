@@ -43,6 +43,7 @@ class StreamChecker:
         self.ran: set[int] = set()  # by any life, successfully
         self.lost: dict[int, DiscardReason] = {}
         self.reached: dict[int, int] = {}  # invocations in this life, by record
+        self._tries: dict[int, int] = {}  # the same since the last split or progress
         self._records = records
         self._before = _earlier_of_key(records)
         self.begin(policy, None)
@@ -54,6 +55,7 @@ class StreamChecker:
         self.settled = self.covered(stored)
         self.busy: dict[int, Batch] = {}
         self.reached = {}
+        self._tries = {}
         self._failed_at: dict[int, Instant] = {}
         self._idle_since: Instant | None = None
         self._came_at: dict[int, Instant] = {}
@@ -88,12 +90,16 @@ class StreamChecker:
         if not isinstance(outcome, Refused):
             for index in indexes:
                 self.reached[index] = self.reached.get(index, 0) + 1
+                self._tries[index] = self._tries.get(index, 0) + 1
         done: list[int] = []
         match outcome:
             case Succeeded():
                 done = indexes
             case PartlyFailed(failed):
                 done = indexes[: min(failed)]
+        split = isinstance(outcome, Failed) and outcome.bisectable and self.policy.bisect
+        if done or (split and len(indexes) > 1):
+            self._tries.update(dict.fromkeys(indexes, 0))
         self.ran.update(done)
         self.settled.update(done)
         self._failed_at.update(dict.fromkeys(indexes[len(done) :], now))
@@ -166,6 +172,8 @@ class StreamChecker:
         assert batch.lane not in self.busy, "two batches in one lane"
         self.busy[batch.lane] = batch
         assert indexes == sorted(set(indexes))
+        tries = {self._tries.get(index, 0) for index in indexes}
+        assert tries == {batch.invocations}, "the count of tries is wrong"
         for index, record in zip(indexes, batch.records, strict=True):
             assert index not in self.settled, "a settled record comes again"
             assert lane_of(record, self.policy.lanes) == batch.lane
