@@ -62,6 +62,7 @@ class StreamMachine:
         ids = count(1)
         self.finished = False
         self._policy = policy
+        self._unsettled_max = policy.unsettled_max
         self._accept = accept
         self._random = random.Random(seed)
         self._lanes = [Lane(index, policy, lambda: next(ids)) for index in range(policy.lanes)]
@@ -239,7 +240,7 @@ class StreamMachine:
     def _read(self, now: Instant) -> Iterator[Command]:
         if self._wants_records() and now >= self._fetch_at:
             self._fetching = True
-            room = self._policy.unsettled_max - self._watermark.unsettled
+            room = self._unsettled_max - self._watermark.unsettled
             yield Fetch(min(self._policy.fetch_max, room))
 
     def _finish(self) -> Iterator[Command]:
@@ -260,10 +261,8 @@ class StreamMachine:
 
     def _has_room(self) -> bool:
         mark = self._watermark
-        return (
-            mark.unsettled < self._policy.unsettled_max
-            and mark.bytes < self._policy.unsettled_bytes_max
-        )
+        is_few = mark.next - mark.low < self._unsettled_max
+        return is_few and mark.bytes < self._policy.unsettled_bytes_max
 
     def _wants_records(self) -> bool:
         if self._fetching or self._stopping or self._read_up_to == EVERYTHING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tests.bench import floor, parts
+from tests.bench import engine, floor, parts
 from tests.bench.sampling import Sample
 
 FLOOR = "floor: orjson and dicts"
@@ -30,6 +30,12 @@ class Row:
 
 ROWS = (
     Row(FLOOR, "record", floor.floor_of_dicts),
+    Row("Kinesis, BatchSize 100", "record", engine.kinesis_one_lane, FLOOR, 0.7),
+    Row("the same, ParallelizationFactor 10", "record", engine.kinesis_ten_lanes, FLOOR, 0.5),
+    Row("the same, through an HTTP function", "record", engine.kinesis_to_http, FLOOR, 0.45),
+    Row("DynamoDB Streams, BatchSize 1,000", "record", engine.dynamodb, None, 100_000),
+    Row("SQS, BatchSize 10", "message", engine.sqs, None, 15_000),
+    Row("idle shards, one poll a second", "poll", engine.idle_shards, None, 1 / 0.0003),
     Row("the same over aiohttp", "record", floor.floor_over_aiohttp, FLOOR),
     Row("floor: msgspec and structs", "record", floor.floor_of_structs, FLOOR),
     Row("plain aiobotocore loop", "record", floor.aiobotocore_loop, FLOOR),

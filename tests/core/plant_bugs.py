@@ -65,7 +65,7 @@ BUGS = [
     ("streams", "if fact.records or not self._caught_up:", "if False:"),
     ("streams", "self._fetch_at = now + wait", "self._fetch_at = now"),
     ("streams", "if self._fetching or self._storing is not None or self._in_flight:", "if self._fetching or self._in_flight:"),
-    ("streams", "mark.unsettled < self._policy.unsettled_max", "True"),
+    ("streams", "mark.next - mark.low < self._unsettled_max", "True"),
     ("streams", "mark.bytes < self._policy.unsettled_bytes_max", "True"),
     ("streams", "(not self._fetching and not self._has_room())", "False"),
     ("streams", "min(self._policy.fetch_max, room)", "self._policy.fetch_max"),

@@ -1,0 +1,149 @@
+"""The whole engine between the canned server and a function: sources, machines, state, counts."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from poller.core.policy import QueuePolicy, StreamPolicy
+from poller.engine.clock import Clock
+from poller.engine.shared import Shared
+from poller.engine.specs import QueueSpec, Spec, StreamSpec
+from poller.engine.supervisor import Supervisor
+from poller.interfaces import Invocation, Ran, Reply, StoredMapping, Target
+from poller.observe.board import Board
+from poller.observe.tally import Tally
+from poller.sources.dynamodb_streams import DynamoDBStreamsSource
+from poller.sources.sqs import SqsSource
+from poller.stores.sqlite import open_sqlite
+
+from poller.wire.arns import mapping_uuid
+from tests.bench import parts, replies
+from tests.bench.sampling import Sample, Spending
+
+FUNCTION_ARN = "arn:aws:lambda:us-east-1:000000000000:function:nothing"
+TIMEOUT = 30.0
+LOOK = 0.005  # seconds between looks at the allowance
+
+
+class Nothing:
+    """A function in this process that does nothing."""
+
+    async def invoke(self, invocation: Invocation) -> Reply:
+        return Ran(b"")
+
+
+async def kinesis_one_lane(url: str, seconds: float) -> Sample:
+    return await _kinesis(url, seconds, Nothing(), StreamPolicy(fetch_max=2000))
+
+
+async def kinesis_ten_lanes(url: str, seconds: float) -> Sample:
+    return await _kinesis(url, seconds, Nothing(), StreamPolicy(lanes=10))
+
+
+async def kinesis_to_http(url: str, seconds: float) -> Sample:
+    from poller.targets.http_endpoint import HttpEndpoint
+    endpoint = HttpEndpoint([url], timeout=TIMEOUT, concurrency=None, headers={}, now=time.time)
+    async with endpoint as target:
+        return await _kinesis(url, seconds, target, StreamPolicy(fetch_max=2000))
+
+
+async def dynamodb(url: str, seconds: float) -> Sample:
+    async with parts.session(url) as aws:
+        arn = replies.stream_arn("busy-4")
+        client = aws.json_client("dynamodbstreams")
+        policy = StreamPolicy(batch_size=1000, fetch_max=1000)
+        source = DynamoDBStreamsSource(client, stream_arn=arn, now=time.time)
+        return await _run(seconds, [_stream(arn, source, Nothing(), policy)])
+
+
+async def sqs(url: str, seconds: float) -> Sample:
+    async with parts.session(url) as aws:
+        arn = replies.queue_arn("orders")
+        source = SqsSource(
+            aws.json_client("sqs", long_poll=True),
+            aws.json_client("sqs"),
+            queue_arn=arn,
+            batch_window=0.0,
+            function_timeout=3.0,
+            now=time.time,
+        )
+        spec = QueueSpec(
+            stored=_stored(arn),
+            function="nothing",
+            target=Nothing(),
+            reporting=False,
+            function_timeout=TIMEOUT,
+            source=source,
+            policy=QueuePolicy(),
+        )
+        return await _run(seconds, [spec])
+
+
+async def idle_shards(url: str, seconds: float) -> Sample:
+    """Polls of many idle shards at their own pace of one a second; units are polls."""
+    async with parts.session(url) as aws:
+        arn = replies.arn("idle-500")
+        spec = _stream(arn, parts.kinesis(aws, arn), Nothing(), StreamPolicy())
+        async with _engine([spec]) as tally:
+            await asyncio.sleep(2.0)
+            before = tally.of_mapping(spec.uuid).fetches
+            began, spending = time.monotonic(), Spending(seconds)
+            while time.monotonic() < began + 3 * seconds:
+                await asyncio.sleep(0.1)
+            return spending.sample(tally.of_mapping(spec.uuid).fetches - before)
+
+
+async def _kinesis(url: str, seconds: float, target: Target, policy: StreamPolicy) -> Sample:
+    async with parts.session(url) as aws:
+        arn = replies.arn("busy-4")
+        return await _run(seconds, [_stream(arn, parts.kinesis(aws, arn), target, policy)])
+
+
+async def _run(seconds: float, specs: Sequence[Spec]) -> Sample:
+    """Records that ran, per CPU-second, once everything is warm."""
+    async with _engine(specs) as tally:
+        while not _ran(tally, specs):
+            await asyncio.sleep(LOOK)
+        before, spending = _ran(tally, specs), Spending(seconds)
+        while spending.goes_on():
+            await asyncio.sleep(LOOK)
+        return spending.sample(_ran(tally, specs) - before)
+
+
+def _ran(tally: Tally, specs: Sequence[Spec]) -> int:
+    return sum(tally.of_mapping(spec.uuid).succeeded for spec in specs)
+
+
+@asynccontextmanager
+async def _engine(specs: Sequence[Spec]) -> AsyncIterator[Tally]:
+    clock, tally = Clock(), Tally()
+    with tempfile.TemporaryDirectory() as folder:
+        async with open_sqlite(Path(folder) / "state.db") as store:
+            shared = Shared(clock, store, Board(clock.now), [tally])
+            async with Supervisor(shared) as supervisor:
+                await supervisor.apply(specs)
+                yield tally
+
+
+def _stored(arn: str) -> StoredMapping:
+    request: dict[str, Any] = {}
+    return StoredMapping(mapping_uuid(arn, FUNCTION_ARN), arn, FUNCTION_ARN, "file", request, 0.0)
+
+
+def _stream(arn: str, source: Any, target: Target, policy: StreamPolicy) -> StreamSpec:
+    return StreamSpec(
+        stored=_stored(arn),
+        function="nothing",
+        target=target,
+        reporting=False,
+        function_timeout=TIMEOUT,
+        source=source,
+        policy=policy,
+        latest=False,
+    )
