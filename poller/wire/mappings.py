@@ -1,0 +1,267 @@
+"""What CreateEventSourceMapping says: a request to its validated settings, and back.
+
+The rules are those of spec 1.1 and 1.2.  A setting works, or is refused with a reason: because it
+is wrong, because it does not apply to the source, or because it is not built yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from poller.core.model import Instant
+
+from .arns import (
+    ArnError,
+    FailureDestination,
+    FunctionReference,
+    Source,
+    SourceKind,
+    parse_destination,
+    parse_function,
+    parse_source,
+)
+from .fields import Fields
+from .problems import Problem, not_yet
+from .starting import StartingPosition, read_start
+
+REPORT_BATCH_ITEM_FAILURES = "ReportBatchItemFailures"
+BATCH_SIZE_MAX = 10_000
+FIFO_BATCH_SIZE_MAX = 10
+BATCH_SIZE_WITHOUT_WINDOW_MAX = 10  # on a queue: what one receive brings
+
+_STREAMS = frozenset({SourceKind.KINESIS, SourceKind.DYNAMODB})
+_QUEUES = frozenset({SourceKind.SQS})
+_ALL = _STREAMS | _QUEUES
+_OTHERS: frozenset[SourceKind] = frozenset()
+
+# Every parameter of CreateEventSourceMapping, and which of our sources it applies to.
+APPLIES_TO: dict[str, frozenset[SourceKind]] = {
+    "EventSourceArn": _ALL,
+    "FunctionName": _ALL,
+    "Enabled": _ALL,
+    "BatchSize": _ALL,
+    "MaximumBatchingWindowInSeconds": _ALL,
+    "FunctionResponseTypes": _ALL,
+    "FilterCriteria": _ALL,
+    "KMSKeyArn": _ALL,
+    "MetricsConfig": _ALL,
+    "Tags": _ALL,
+    "StartingPosition": _STREAMS,
+    "StartingPositionTimestamp": _STREAMS,
+    "ParallelizationFactor": _STREAMS,
+    "DestinationConfig": _STREAMS,
+    "MaximumRecordAgeInSeconds": _STREAMS,
+    "MaximumRetryAttempts": _STREAMS,
+    "BisectBatchOnFunctionError": _STREAMS,
+    "TumblingWindowInSeconds": _STREAMS,
+    "ScalingConfig": _QUEUES,
+    "ProvisionedPollerConfig": _QUEUES,
+    "LoggingConfig": _OTHERS,
+    "Topics": _OTHERS,
+    "Queues": _OTHERS,
+    "SourceAccessConfigurations": _OTHERS,
+    "SelfManagedEventSource": _OTHERS,
+    "AmazonManagedKafkaEventSourceConfig": _OTHERS,
+    "SelfManagedKafkaEventSourceConfig": _OTHERS,
+    "DocumentDBEventSourceConfig": _OTHERS,
+}
+OWN_BLOCK = "poller"  # what AWS cannot say
+
+# Not built yet; each is accepted with the value that means "off".
+_NOT_YET_OFF: dict[str, tuple[Any, ...]] = {
+    "KMSKeyArn": ("",),
+    "MetricsConfig": ({}, {"Metrics": []}, {"Metrics": None}),
+    "Tags": ({},),
+    "ScalingConfig": ({},),
+    "ProvisionedPollerConfig": ({},),
+    OWN_BLOCK: ({},),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingConfig:
+    """The settings of one mapping in AWS's words and values: -1 is "no limit".
+
+    Settings that do not apply to a queue have the value that means "off" there.
+    """
+
+    source: Source
+    function: FunctionReference
+    enabled: bool = True
+    batch_size: int
+    maximum_batching_window_in_seconds: int = 0
+    report_batch_item_failures: bool = False
+    starting_position: StartingPosition | None = None
+    starting_position_timestamp: Instant | None = None
+    parallelization_factor: int = 1
+    failure_destination: FailureDestination | None = None
+    maximum_record_age_in_seconds: int = -1
+    maximum_retry_attempts: int = -1
+    bisect_batch_on_function_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A request that is no mapping, and everything that is wrong with it; never empty."""
+
+    problems: tuple[Problem, ...]
+
+
+def parse_mapping(raw: Mapping[str, Any], *, now: Instant) -> MappingConfig | Rejected:
+    """The settings that a CreateEventSourceMapping request of JSON values asks for.
+
+    Times are epoch seconds or ISO 8601 (UTC where it has no offset), and not later than `now`.
+    Whether source and function exist is not looked at here.
+    """
+    fields = Fields(raw)
+    fields.refuse_unknown((*APPLIES_TO, OWN_BLOCK))
+    source = _source(fields)
+    function = _function(fields)
+    if source is not None:
+        _refuse_inapplicable(fields, source)
+    _refuse_unbuilt(fields)
+    config = _settings(fields, source, function, now)
+    return Rejected(tuple(fields.problems)) if config is None else config
+
+
+def _settings(
+    fields: Fields, source: Source | None, function: FunctionReference | None, now: Instant
+) -> MappingConfig | None:
+    """Read everything, so that everything wrong is noted; None if anything was."""
+    batch_size = _batch_size(fields, source)
+    window = fields.whole("MaximumBatchingWindowInSeconds", 0, 300, default=0)
+    if source is not None and source.kind is SourceKind.SQS:
+        _check_queue_batch(fields, source, batch_size, window)
+    position, timestamp = read_start(fields, source, now)
+    values: dict[str, Any] = {
+        "enabled": fields.flag("Enabled", default=True),
+        "batch_size": batch_size,
+        "maximum_batching_window_in_seconds": window,
+        "report_batch_item_failures": _reporting(fields),
+        "starting_position": position,
+        "starting_position_timestamp": timestamp,
+        "parallelization_factor": fields.whole("ParallelizationFactor", 1, 10, default=1),
+        "failure_destination": _failure_destination(fields),
+        "maximum_record_age_in_seconds": fields.whole(
+            "MaximumRecordAgeInSeconds", 60, 604_800, default=-1, unlimited=True
+        ),
+        "maximum_retry_attempts": fields.whole(
+            "MaximumRetryAttempts", 0, 10_000, default=-1, unlimited=True
+        ),
+        "bisect_batch_on_function_error": fields.flag("BisectBatchOnFunctionError", default=False),
+    }
+    if fields.problems or source is None or function is None:
+        return None
+    return MappingConfig(source=source, function=function, **values)
+
+
+def _source(fields: Fields) -> Source | None:
+    if fields.has("SelfManagedEventSource"):
+        fields.problems.append(
+            not_yet(("SelfManagedEventSource",), "self-managed Kafka as an event source")
+        )
+        return None
+    arn = fields.text("EventSourceArn")
+    if arn is None:
+        if fields.sound("EventSourceArn"):
+            remedy = "write the ARN of a Kinesis stream, a DynamoDB stream or an SQS queue"
+            fields.note("EventSourceArn", "Unrecognized event source.", remedy)
+        return None
+    try:
+        return parse_source(arn)
+    except ArnError as error:
+        fields.note("EventSourceArn", error.message, error.remedy)
+        return None
+
+
+def _function(fields: Fields) -> FunctionReference | None:
+    text = fields.text("FunctionName")
+    if text is None:
+        if fields.sound("FunctionName"):
+            fields.note("FunctionName", "is missing", "name the function that gets the records")
+        return None
+    try:
+        return parse_function(text)
+    except ArnError as error:
+        fields.note("FunctionName", error.message, error.remedy)
+        return None
+
+
+def _refuse_inapplicable(fields: Fields, source: Source) -> None:
+    """Recorded for DestinationConfig on a queue; the same words serve for every parameter."""
+    for name, kinds in APPLIES_TO.items():
+        if fields.has(name) and source.kind not in kinds:
+            where = "streams" if kinds == _STREAMS else "queues" if kinds else "other sources"
+            fields.refuse(
+                name,
+                f"Unsupported {name} parameter for given event source mapping type.",
+                f"it is for {where} only: remove it",
+            )
+
+
+def _refuse_unbuilt(fields: Fields) -> None:
+    for name, off in _NOT_YET_OFF.items():
+        if fields.has(name) and fields.sound(name) and fields.get(name) not in off:
+            fields.problems.append(not_yet((name,)))
+    filters = fields.block("FilterCriteria", {"Filters"})
+    if filters.items("Filters"):
+        fields.problems.append(not_yet(("FilterCriteria",)))
+    if fields.whole("TumblingWindowInSeconds", 0, 900, default=0):
+        fields.problems.append(not_yet(("TumblingWindowInSeconds",)))
+
+
+def _batch_size(fields: Fields, source: Source | None) -> int:
+    is_queue = source is not None and source.kind is SourceKind.SQS
+    if source is None or not source.fifo:
+        return fields.whole("BatchSize", 1, BATCH_SIZE_MAX, default=10 if is_queue else 100)
+    size = fields.whole("BatchSize", 1, BATCH_SIZE_MAX, default=10)
+    if size > FIFO_BATCH_SIZE_MAX:
+        fields.note("BatchSize", f"must be from 1 to {FIFO_BATCH_SIZE_MAX} for a FIFO queue")
+    return size
+
+
+def _check_queue_batch(fields: Fields, source: Source, batch_size: int, window: int) -> None:
+    if source.fifo:
+        if window:
+            fields.note(
+                "MaximumBatchingWindowInSeconds",
+                "Batching window is not supported for FIFO queues",
+                "remove it",
+            )
+        return
+    sound = fields.sound("BatchSize", "MaximumBatchingWindowInSeconds")
+    if sound and batch_size > BATCH_SIZE_WITHOUT_WINDOW_MAX and not window:
+        fields.note(
+            "BatchSize",
+            "Maximum batch window in seconds must be greater than 0 if maximum batch size is "
+            "greater than 10",
+            "set MaximumBatchingWindowInSeconds, or a BatchSize of 10 or less",
+        )
+
+
+def _reporting(fields: Fields) -> bool:
+    types = fields.items("FunctionResponseTypes")
+    if len(types) > 1 or any(item != REPORT_BATCH_ITEM_FAILURES for item in types):
+        fields.note(
+            "FunctionResponseTypes", f"must be [] or [{REPORT_BATCH_ITEM_FAILURES}], nothing else"
+        )
+    return bool(types)
+
+
+def _failure_destination(fields: Fields) -> FailureDestination | None:
+    config = fields.block("DestinationConfig", {"OnFailure", "OnSuccess"})
+    if config.block("OnSuccess", {"Destination"}).get("Destination"):
+        config.note(
+            "OnSuccess", "is not for event source mappings", "OnFailure is: remove OnSuccess"
+        )
+    on_failure = config.block("OnFailure", {"Destination"})
+    arn = on_failure.text("Destination")
+    if not arn:
+        return None
+    try:
+        return parse_destination(arn)
+    except ArnError as error:
+        on_failure.note("Destination", error.message, error.remedy)
+        return None

@@ -1,0 +1,53 @@
+"""The numbers that the core runs a mapping by.
+
+AWS's -1 ("without limit") stops here: beyond it stands None.
+"""
+
+from __future__ import annotations
+
+from poller.core.model import Seconds
+from poller.core.policy import QueuePolicy, StreamPolicy
+
+from .arns import SourceKind
+from .mappings import MappingConfig
+
+# Base rate of polling and most records of one GetRecords call (spec 3.1).
+POLL_INTERVALS: dict[SourceKind, Seconds] = {SourceKind.KINESIS: 1.0, SourceKind.DYNAMODB: 0.25}
+FETCH_LIMITS = {SourceKind.KINESIS: 10_000, SourceKind.DYNAMODB: 1_000}
+
+# A read brings a few batches for every lane and not all that the service would give, so that a
+# busy shard of small records stays within 2 MB.
+FETCH_BATCHES = 20
+FETCH_MIN = 1_000
+
+
+def stream_policy(config: MappingConfig) -> StreamPolicy:
+    """What each shard of a mapping's stream is read and retried by."""
+    kind = config.source.kind
+    assert kind.is_stream, kind
+    wanted = FETCH_BATCHES * config.batch_size * config.parallelization_factor
+    return StreamPolicy(
+        batch_size=config.batch_size,
+        batch_window=float(config.maximum_batching_window_in_seconds),
+        lanes=config.parallelization_factor,
+        retries_max=_limit(config.maximum_retry_attempts),
+        record_age_max=_limit(config.maximum_record_age_in_seconds),
+        bisect=config.bisect_batch_on_function_error,
+        poll_interval=POLL_INTERVALS[kind],
+        fetch_max=min(FETCH_LIMITS[kind], max(FETCH_MIN, wanted)),
+    )
+
+
+def queue_policy(config: MappingConfig, *, function_timeout: Seconds) -> QueuePolicy:
+    """What a mapping's queue is received and invoked by; a run lasts up to `function_timeout`."""
+    assert config.source.kind is SourceKind.SQS, config.source.kind
+    return QueuePolicy(
+        batch_size=config.batch_size,
+        batch_window=float(config.maximum_batching_window_in_seconds),
+        fifo=config.source.fifo,
+        run_time_max=function_timeout,
+    )
+
+
+def _limit(value: int) -> int | None:
+    return None if value == -1 else value

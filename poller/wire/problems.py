@@ -1,0 +1,80 @@
+"""What is wrong with a setting, where, and what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+Path = tuple[str | int, ...]
+
+SHOWN_MAX = 80  # characters of a value that a message repeats
+HUGE_BITS = 128  # integers beyond are not spelled out
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong at `path`; as text `DestinationConfig.OnFailure: what is wrong; remedy`.
+
+    `message` is AWS's own sentence where AWS has one; `remedy` is always ours, and may be empty.
+    """
+
+    path: Path
+    message: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        message = f"{self.message.rstrip('.')}; {self.remedy}" if self.remedy else self.message
+        return f"{dotted(self.path)}: {message}" if self.path else message
+
+    def below(self, *path: str | int) -> Problem:
+        """The same problem, seen from further up."""
+        return Problem((*path, *self.path), self.message, self.remedy)
+
+
+def unknown_key(path: Path, known: Collection[str]) -> Problem:
+    """The key that ends `path` is none of `known`."""
+    key = str(path[-1])
+    by_lower = {name.lower(): name for name in sorted(known)}
+    near = get_close_matches(key.lower()[:SHOWN_MAX], by_lower, n=1)
+    if near:
+        return Problem(path, "unknown key", f"did you mean {by_lower[near[0]]}?")
+    return Problem(path, "unknown key", f"known here: {', '.join(sorted(known))}")
+
+
+def not_yet(path: Path, what: str = "") -> Problem:
+    """Something of AWS or of the contract that this version does not have."""
+    return Problem(path, f"{what or path[-1]} is not supported yet", "remove it")
+
+
+def dotted(path: Path) -> str:
+    """`mappings[0].BatchSize`, on one line."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{one_line(part)}" for part in path)
+    return "".join(parts).removeprefix(".")
+
+
+def shown(value: Any) -> str:
+    """A setting's value as a message repeats it: on one line, cut to a length."""
+    match value:
+        case None:
+            text = "nothing"
+        case bool():
+            text = str(value).lower()
+        case str():
+            text = f'"{one_line(value)}"'
+        case int() if value.bit_length() > HUGE_BITS:
+            text = "a huge number"
+        case int() | float():
+            text = str(value)
+        case list() | tuple():
+            text = "a list"
+        case _:
+            text = "a block of keys"
+    return text
+
+
+def one_line(text: str) -> str:
+    """`text` without what would break a line or a terminal, cut to a length."""
+    cut = text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 3] + "..."
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in cut)

@@ -1,0 +1,84 @@
+"""A mapping's settings as the request that is stored, and what a changed request changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .mappings import REPORT_BATCH_ITEM_FAILURES, MappingConfig
+from .starting import StartingPosition
+
+# Where a mapping begins matters once: a position in the store outlives the setting.
+_WHERE_IT_BEGINS = frozenset({"StartingPosition", "StartingPositionTimestamp"})
+# Who a mapping is; a change of these makes it another mapping.
+_IDENTITY = frozenset({"EventSourceArn", "FunctionName"})
+
+
+def as_request(config: MappingConfig) -> dict[str, Any]:
+    """The CreateEventSourceMapping request of JSON values that `parse_mapping` reads as `config`.
+
+    It has every setting that applies to the source, so that a later default changes nothing.
+    """
+    request: dict[str, Any] = {
+        "EventSourceArn": config.source.arn,
+        "FunctionName": config.function.text,
+        "Enabled": config.enabled,
+        "BatchSize": config.batch_size,
+        "MaximumBatchingWindowInSeconds": config.maximum_batching_window_in_seconds,
+        "FunctionResponseTypes": (
+            [REPORT_BATCH_ITEM_FAILURES] if config.report_batch_item_failures else []
+        ),
+    }
+    return request | _stream_request(config) if config.source.kind.is_stream else request
+
+
+def _stream_request(config: MappingConfig) -> dict[str, Any]:
+    destination = config.failure_destination
+    request: dict[str, Any] = {
+        "StartingPosition": config.starting_position and config.starting_position.value,
+        "ParallelizationFactor": config.parallelization_factor,
+        "DestinationConfig": {"OnFailure": {"Destination": destination.arn} if destination else {}},
+        "MaximumRecordAgeInSeconds": config.maximum_record_age_in_seconds,
+        "MaximumRetryAttempts": config.maximum_retry_attempts,
+        "BisectBatchOnFunctionError": config.bisect_batch_on_function_error,
+    }
+    if config.starting_position is StartingPosition.AT_TIMESTAMP:
+        request["StartingPositionTimestamp"] = config.starting_position_timestamp
+    return request
+
+
+@dataclass(frozen=True, slots=True)
+class MappingChange:
+    """The settings that differ: those that a running mapping must restart for, and those that
+    have no effect any more, which is worth a warning."""
+
+    effective: tuple[str, ...] = ()
+    ineffective: tuple[str, ...] = ()
+
+
+def compare_requests(
+    stored: Mapping[str, Any], config: MappingConfig, *, positioned: bool
+) -> MappingChange:
+    """What `config` changes in the mapping whose stored request is `stored`.
+
+    `positioned`: whether the mapping has a stored position, a pinned LATEST included.  A setting
+    that `stored` does not have, since an older version wrote it, has not changed if it is off.
+    """
+    request = as_request(config)
+    before = as_request(_with_defaults(config)) | dict(stored)
+    changed = {
+        name
+        for name in (request | before).keys() - _IDENTITY
+        if request.get(name) != before.get(name)
+    }
+    ineffective = changed & _WHERE_IT_BEGINS if positioned else set()
+    return MappingChange(tuple(sorted(changed - ineffective)), tuple(sorted(ineffective)))
+
+
+def _with_defaults(config: MappingConfig) -> MappingConfig:
+    return MappingConfig(
+        source=config.source,
+        function=config.function,
+        batch_size=100 if config.source.kind.is_stream else 10,
+    )

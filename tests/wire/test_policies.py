@@ -1,0 +1,89 @@
+"""What a request becomes for the core."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from poller.core.policy import QueuePolicy, StreamPolicy
+from poller.wire.mappings import MappingConfig, parse_mapping
+from poller.wire.policies import queue_policy, stream_policy
+
+STREAM = "arn:aws:kinesis:us-east-1:123456789012:stream/orders"
+TABLE = "arn:aws:dynamodb:us-east-1:123456789012:table/users/stream/2026-01-31T12:00:00.000"
+QUEUE = "arn:aws:sqs:us-east-1:123456789012:jobs"
+
+
+def config(source: str, **settings: Any) -> MappingConfig:
+    raw = {"EventSourceArn": source, "FunctionName": "f", **settings}
+    if ":sqs:" not in source:
+        raw.setdefault("StartingPosition", "LATEST")
+    parsed = parse_mapping(raw, now=1e9)
+    assert isinstance(parsed, MappingConfig), parsed
+    return parsed
+
+
+def test_the_defaults_of_a_stream_have_no_limits() -> None:
+    assert stream_policy(config(STREAM)) == StreamPolicy(
+        batch_size=100,
+        batch_window=0.0,
+        lanes=1,
+        retries_max=None,
+        record_age_max=None,
+        bisect=False,
+        poll_interval=1.0,
+        fetch_max=2_000,
+    )
+
+
+def test_every_setting_of_a_stream_reaches_its_policy() -> None:
+    settings = {
+        "BatchSize": 7,
+        "MaximumBatchingWindowInSeconds": 30,
+        "ParallelizationFactor": 4,
+        "MaximumRetryAttempts": 0,
+        "MaximumRecordAgeInSeconds": 60,
+        "BisectBatchOnFunctionError": True,
+    }
+    assert stream_policy(config(TABLE, **settings)) == StreamPolicy(
+        batch_size=7,
+        batch_window=30.0,
+        lanes=4,
+        retries_max=0,
+        record_age_max=60,
+        bisect=True,
+        poll_interval=0.25,
+        fetch_max=1_000,
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "batch_size", "lanes", "fetch_max"),
+    [
+        (STREAM, 1, 1, 1_000),
+        (STREAM, 50, 1, 1_000),
+        (STREAM, 100, 1, 2_000),
+        (STREAM, 100, 4, 8_000),
+        (STREAM, 100, 10, 10_000),
+        (STREAM, 10_000, 10, 10_000),
+        (TABLE, 1, 1, 1_000),
+        (TABLE, 10_000, 10, 1_000),
+    ],
+)
+def test_a_read_asks_for_a_few_batches_of_every_lane(
+    source: str, batch_size: int, lanes: int, fetch_max: int
+) -> None:
+    mapping = config(source, BatchSize=batch_size, ParallelizationFactor=lanes)
+    assert stream_policy(mapping).fetch_max == fetch_max
+
+
+def test_every_setting_of_a_queue_reaches_its_policy() -> None:
+    assert queue_policy(config(QUEUE), function_timeout=3.0) == QueuePolicy(
+        batch_size=10, batch_window=0.0, fifo=False, run_time_max=3.0
+    )
+    mapping = config(QUEUE, BatchSize=500, MaximumBatchingWindowInSeconds=5)
+    assert queue_policy(mapping, function_timeout=60.0) == QueuePolicy(
+        batch_size=500, batch_window=5.0, fifo=False, run_time_max=60.0
+    )
+    assert queue_policy(config(QUEUE + ".fifo"), function_timeout=3.0).fifo
