@@ -1,0 +1,63 @@
+"""State that lives and ends with the process: for tests, and for runs that need no resuming."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from itertools import count, islice
+
+from poller.core.model import Position
+from poller.interfaces import Failure, StoredMapping
+
+
+class MemoryStore:
+    """A `Store` in dictionaries; never raises StateError."""
+
+    def __init__(self) -> None:
+        self._mappings: dict[str, StoredMapping] = {}
+        self._positions: defaultdict[str, dict[str, Position]] = defaultdict(dict)
+        self._failures: dict[int, Failure] = {}
+        self._ids = count(1)
+
+    async def positions(self, mapping: str) -> dict[str, Position]:
+        return dict(self._positions.get(mapping, {}))
+
+    async def save(self, mapping: str, shard: str, position: Position) -> None:
+        self._positions[mapping][shard] = position
+
+    async def forget(self, mapping: str, shards: Collection[str]) -> None:
+        for shard in shards:
+            self._positions[mapping].pop(shard, None)
+
+    async def mappings(self) -> Sequence[StoredMapping]:
+        """The oldest first."""
+        kept = (_apart(mapping) for mapping in self._mappings.values())
+        return sorted(kept, key=lambda mapping: (mapping.created_at, mapping.uuid))
+
+    async def put(self, mapping: StoredMapping, pins: Mapping[str, Position]) -> None:
+        self._mappings[mapping.uuid] = _apart(mapping)
+        self._positions[mapping.uuid].update(pins)
+
+    async def remove(self, uuid: str) -> None:
+        self._mappings.pop(uuid, None)
+        self._positions.pop(uuid, None)
+
+    async def keep(self, failure: Failure) -> None:
+        self._failures[next(self._ids)] = failure
+
+    async def kept(self, limit: int) -> Sequence[tuple[int, Failure]]:
+        return list(islice(self._failures.items(), limit))
+
+    async def drop(self, ids: Collection[int]) -> None:
+        for id in ids:
+            self._failures.pop(id, None)
+
+    async def count_kept(self) -> int:
+        return len(self._failures)
+
+
+def _apart(mapping: StoredMapping) -> StoredMapping:
+    """The same value, sharing nothing that its owner may change later."""
+    return replace(mapping, request=copy.deepcopy(mapping.request))

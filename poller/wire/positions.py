@@ -1,0 +1,60 @@
+"""Stored positions: a shard's `Position` to JSON text and back.
+
+The text names only what differs from an empty position, `{"sequence":"4957"}` as a rule, and its
+shape is its version: a member that this version does not know is refused, never skipped, since a
+position that is read wrongly skips records.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from poller.core.model import LaneMarks, Position
+
+Sequence = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+\Z")]
+
+
+class Marks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`LaneMarks` as stored: one settled sequence number, or null, for each of `count` lanes."""
+
+    count: Annotated[int, msgspec.Meta(ge=1)]
+    settled: tuple[Sequence | None, ...]
+
+
+class Stored(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """`Position` as stored, with the same members."""
+
+    sequence: Sequence | None = None
+    since: float | None = None
+    ahead: tuple[Marks, ...] = ()
+    ended: bool = False
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Stored)
+
+
+def encode_position(position: Position) -> str:
+    """The JSON text of `position`."""
+    ahead = tuple(Marks(marks.count, marks.settled) for marks in position.ahead)
+    stored = Stored(position.sequence, position.since, ahead, position.ended)
+    return _encoder.encode(stored).decode()
+
+
+def decode_position(text: str | bytes) -> Position:
+    """The position that `text` holds.
+
+    Raises ValueError, with one line that says what is wrong, on anything that `encode_position`
+    of this version does not write.
+    """
+    try:
+        stored = _decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise ValueError(f"not a position of this version: {error}") from error
+    for marks in stored.ahead:
+        if len(marks.settled) != marks.count:
+            raise ValueError(f"not a position: {len(marks.settled)} marks for {marks.count} lanes")
+    ahead = tuple(LaneMarks(marks.count, marks.settled) for marks in stored.ahead)
+    return Position(stored.sequence, stored.since, ahead, stored.ended)
