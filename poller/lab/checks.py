@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from poller.core.model import (
+    BEGINNING,
     Batch,
     Checkpoint,
     ClosedBy,
@@ -58,6 +59,7 @@ class StreamChecker:
         self._tries = {}
         self._failed_at: dict[int, Instant] = {}
         self._idle_since: Instant | None = None
+        self._fetch_failed_at = BEGINNING
         self._came_at: dict[int, Instant] = {}
         self._free_since: dict[int, Instant] = {}
 
@@ -77,6 +79,9 @@ class StreamChecker:
                 assert self.stored is not None
                 assert self.stored.ended, "finished before the end was stored"
                 assert self.covered(self.stored) == self.settled
+
+    def fetch_failed(self, now: Instant) -> None:
+        self._fetch_failed_at = now
 
     def fetched(self, fact: Fetched, now: Instant) -> None:
         self._came_at.update((r.index, now) for r in fact.records)  # type: ignore[attr-defined]
@@ -182,6 +187,8 @@ class StreamChecker:
 
     def _fetch(self, limit: int, now: Instant) -> None:
         assert 0 < limit <= self.policy.fetch_max
+        wait = now - self._fetch_failed_at
+        assert wait >= self.policy.backoff_min / 2, "reads again without backing off"
         if self._idle_since is not None:
             wait = now - self._idle_since
             assert wait >= self.policy.poll_interval - 1e-6, "polls an idle shard too fast"

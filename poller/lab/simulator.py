@@ -138,6 +138,7 @@ class StreamSimulation:
     def _read(self, limit: int, asked_at: Instant) -> Fact:
         world = self.world
         if world.random.random() < world.read_failures:
+            self.checker.fetch_failed(self.now)
             return FetchFailed("the stream is throttled")
         window = world.records[self.cursor : self.cursor + limit]
         records = [record for record in window if record.arrived_at <= asked_at]

@@ -13,6 +13,7 @@ from poller.core.model import (
     Batch,
     DiscardReason,
     Failed,
+    Fetch,
     Invoke,
     Outcome,
     PartlyFailed,
@@ -161,7 +162,7 @@ def test_stopping_starts_nothing_new_and_saves_what_is_settled(
     facts = [fact for _, fact, _ in life.trace]
     stopped = next((i for i, fact in enumerate(facts) if isinstance(fact, Stopping)), len(facts))
     later = [command for _, _, commands in life.trace[stopped:] for command in commands]
-    assert not [command for command in later if isinstance(command, Invoke)]
+    assert not [command for command in later if isinstance(command, Invoke | Fetch)]
     assert checker.covered(checker.stored) == checker.settled
 
 
