@@ -1,0 +1,93 @@
+"""Stored positions come back as they were, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poller.core.model import LaneMarks, Position
+from poller.wire.positions import decode_position, encode_position
+
+SEQUENCE = "49590338271490256608559692538361571095921575989136588898"
+
+sequences = st.integers(0, 2**190).map(str)
+marks = st.lists(st.none() | sequences, min_size=1, max_size=10).map(
+    lambda settled: LaneMarks(len(settled), tuple(settled))
+)
+positions = st.builds(
+    Position,
+    sequence=st.none() | sequences,
+    since=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    ahead=st.lists(marks, max_size=3).map(tuple),
+    ended=st.booleans(),
+)
+
+
+@given(positions)
+def test_a_position_comes_back_as_it_was(position: Position) -> None:
+    assert decode_position(encode_position(position)) == position
+
+
+@pytest.mark.parametrize(
+    ("position", "text"),
+    [
+        (Position(), "{}"),
+        (Position(SEQUENCE), '{"sequence":"' + SEQUENCE + '"}'),
+        (Position(since=1.5), '{"since":1.5}'),
+        (Position("7", ended=True), '{"sequence":"7","ended":true}'),
+        (
+            Position("7", ahead=(LaneMarks(2, ("9", None)),)),
+            '{"sequence":"7","ahead":[{"count":2,"settled":["9",null]}]}',
+        ),
+    ],
+)
+def test_the_form_of_stored_positions_stays(position: Position, text: str) -> None:
+    assert encode_position(position) == text
+    assert decode_position(text) == position
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "null",
+        "[]",
+        '"7"',
+        "{",
+        "{}{}",
+        '{"sequence":7}',
+        '{"sequence":""}',
+        '{"sequence":"x7"}',
+        '{"sequence":"7\\n"}',
+        '{"sequence":"-7"}',
+        '{"since":"1"}',
+        '{"since":NaN}',
+        '{"ended":1}',
+        '{"ahead":null}',
+        '{"ahead":[{"count":1}]}',
+        '{"ahead":[{"count":0,"settled":[]}]}',
+        '{"ahead":[{"count":2,"settled":["7"]}]}',
+        '{"ahead":[{"count":1,"settled":["x"]}]}',
+        '{"sequence":"7","epoch":1}',
+        '{"ahead":[{"count":1,"settled":["7"],"hash":"x"}]}',
+        b"\xff\xfe",
+        b'{"sequence":"\xff"}',
+        "[" * 100_000,
+    ],
+)
+def test_anything_else_is_refused_in_one_line(text: str | bytes) -> None:
+    with pytest.raises(ValueError, match=r"^not a position[^\n]*$"):
+        decode_position(text)
+
+
+@given(st.text() | st.binary() | st.recursive(st.none() | st.text(), st.lists).map(json.dumps))
+def test_garbage_is_a_value_error_and_nothing_worse(text: str | bytes) -> None:
+    try:
+        found = decode_position(text)
+    except ValueError as error:
+        assert str(error).startswith("not a position")
+    else:
+        assert decode_position(encode_position(found)) == found
