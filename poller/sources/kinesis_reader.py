@@ -30,7 +30,7 @@ FULL_REPLY_BYTES = 10 * 1024 * 1024 * 4 // 3  # of JSON: 10 MiB as base64
 FULL_REPLY_REST: Seconds = 5.0  # AWS throttles calls within five seconds of a 10 MiB reply
 _GONE = "ResourceNotFoundException"
 _INVALID = frozenset({"InvalidArgumentException", "ValidationException"})
-_BAD_ITERATOR = _INVALID | {"ExpiredIteratorException"}
+_BAD_ITERATOR = _INVALID | {_GONE, "ExpiredIteratorException"}
 
 _log = logging.getLogger("poller.sources")
 
@@ -100,16 +100,25 @@ class KinesisReader:
             return self._failed(error)
 
     async def _read(self, limit: int) -> Fetched:
-        """One read; an iterator that is no longer good is replaced once, unseen from outside."""
+        """One read, by this table:
+
+        | GetRecords or GetShardIterator says | then                                          |
+        | the iterator expired, or is unknown | seek anew and try once more, unseen           |
+        | not found, the shard is not listed  | the shard is lost: it ends, with a warning    |
+        | not found, the stream is gone       | fail; seek anew when there is a stream again  |
+        | anything else                       | fail                                          |
+        """
         await self._pace.turn()
         try:
             return await self._get(limit)
         except AwsError as error:
+            if error.code not in _BAD_ITERATOR:
+                raise
+            was_held, self._iterator = self._iterator is not None, None
             if error.code == _GONE and not await self._is_listed():
                 return self._lost()
-            if self._iterator is None or error.code not in _BAD_ITERATOR:
+            if not was_held:
                 raise
-            self._iterator = None
         await self._pace.turn()
         return await self._get(limit)
 
