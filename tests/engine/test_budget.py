@@ -1,0 +1,56 @@
+"""The bound on unsettled bytes of the whole process."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from poller.engine.budget import ByteBudget
+
+pytestmark = pytest.mark.looptime
+
+
+async def read(budget: ByteBudget, owner: str, size: int, done: list[str]) -> None:
+    async with budget.room(owner):
+        budget.holds(owner, size)
+        done.append(owner)
+        await asyncio.sleep(1)
+
+
+async def test_readers_wait_until_there_is_room():
+    budget, done = ByteBudget(100), []
+    budget.holds("full", 100)
+    budget.holds("a", 1)
+    waiting = asyncio.create_task(read(budget, "a", 50, done))
+    await asyncio.sleep(5)
+    assert done == []
+    budget.holds("full", 0)
+    await waiting
+    assert done == ["a"]
+
+
+async def test_a_reader_with_nothing_is_never_starved_but_goes_alone():
+    budget, done = ByteBudget(100), []
+    budget.holds("stuck", 100)
+    first = asyncio.create_task(read(budget, "a", 50, done))
+    second = asyncio.create_task(read(budget, "b", 50, done))
+    await asyncio.sleep(0.5)
+    assert done == ["a"]
+    await asyncio.gather(first, second)
+    assert done == ["a", "b"]
+
+
+async def test_a_cancelled_reader_leaves_its_place_to_others():
+    budget, done = ByteBudget(100), []
+    budget.holds("full", 100)
+    for owner in "ab":
+        budget.holds(owner, 1)
+    first = asyncio.create_task(read(budget, "a", 1, done))
+    second = asyncio.create_task(read(budget, "b", 1, done))
+    await asyncio.sleep(0.1)
+    first.cancel()
+    await asyncio.sleep(0.1)
+    budget.holds("full", 0)
+    await second
+    assert done == ["b"]
