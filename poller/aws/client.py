@@ -28,6 +28,7 @@ __all__ = ["AwsError", "JsonClient"]
 ORIGINS_MAX = 16  # the service's endpoint, and the hosts that queue URLs name
 CONNECTIONS_MAX = 256  # of short calls to one origin; a long poll has a connection to itself
 SKEW_MIN: Seconds = 60.0  # signatures hold for five minutes; less than this was not the reason
+UNWRITABLE = "the credentials cannot stand in a request; look for blanks or line ends in them"
 _SKEW_CODES = frozenset(
     {
         "InvalidSignatureException",
@@ -122,7 +123,10 @@ class JsonClient:
         raise error
 
     def _prepare(self, operation: str, body: bytes, timeout: float, url: str | None) -> _Call:
-        to = self._service.route if url is None else route(url)
+        try:
+            to = self._service.route if url is None else route(url)
+        except PollerError as error:
+            raise AwsError(f"{self._service.name} {operation}", "BadUrl", str(error)) from None
         place = f"{self._service.name} {operation} at {to.origin}"
         return _Call(place, f"{self._service.target}.{operation}", to, body, timeout)
 
@@ -150,6 +154,8 @@ class JsonClient:
             )
         except HttpError as error:
             raise unanswered(call.place, error) from None
+        except ValueError:  # nothing else in a request comes from outside unchecked
+            raise AwsError(call.place, NO_CREDENTIALS, UNWRITABLE) from None
         self._last_date = reply.headers.get("date")
         return reply
 

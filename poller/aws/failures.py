@@ -35,6 +35,7 @@ BAD_CREDENTIALS = frozenset(
         "UnrecognizedClientException",
     }
 )
+_NETWORK = frozenset({"NotConnected", "ConnectionLost", "TimedOut", "Garbled"})
 _THROTTLES = frozenset(
     {
         "BandwidthLimitExceeded",
@@ -59,7 +60,7 @@ class AwsError(PollerError):
 
     `code`: AWS's error code without its namespace ("ProvisionedThroughputExceededException");
     "HTTP 503" where the reply has none; NotConnected, ConnectionLost, TimedOut or Garbled where
-    no reply came; NoCredentials where nothing was sent.  `status`: the reply's HTTP status, None
+    no reply came; NoCredentials, BadUrl or TooManyHosts where nothing was sent.  `status`: the reply's HTTP status, None
     without one.  `retry_after`: how long the reply asks to wait, if it does.
     """
 
@@ -87,7 +88,7 @@ class AwsError(PollerError):
     def retryable(self) -> bool:
         """Whether the same call may succeed later: the network, a 5xx, a throttle."""
         if self.status is None:
-            return self.code != NO_CREDENTIALS
+            return self.code in _NETWORK
         return self.throttled or self.status >= 500
 
     @property

@@ -205,3 +205,23 @@ async def test_a_connection_that_fails_is_an_error_with_a_name() -> None:
     assert (slow.code, slow.status, slow.retryable) == ("TimedOut", None, True)
     assert (refused.code, refused.status, refused.retryable) == ("NotConnected", None, True)
     assert server.url in str(refused)
+
+
+async def test_credentials_with_a_line_end_are_named_as_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "SECRET\n")
+    async with calling(lambda call: {}) as (client, server):
+        refusal = await failure(client)
+
+    assert (refusal.code, server.calls) == ("NoCredentials", [])
+    assert "line ends" in str(refusal)
+    assert "SECRET" not in str(refusal)
+
+
+async def test_a_url_that_is_none_fails_its_call() -> None:
+    async with calling(lambda call: {}, "sqs") as (client, server):
+        with pytest.raises(AwsError, match=r"sqs ReceiveMessage: BadUrl: .*'queue'"):
+            await client.call("ReceiveMessage", b"{}", url="queue")
+
+    assert server.calls == []
