@@ -60,8 +60,9 @@ class AwsError(PollerError):
 
     `code`: AWS's error code without its namespace ("ProvisionedThroughputExceededException");
     "HTTP 503" where the reply has none; NotConnected, ConnectionLost, TimedOut or Garbled where
-    no reply came; NoCredentials, BadUrl or TooManyHosts where nothing was sent.  `status`: the reply's HTTP status, None
-    without one.  `retry_after`: how long the reply asks to wait, if it does.
+    no reply came; NoCredentials, BadUrl or TooManyHosts where nothing was sent.  `status`: the
+    reply's HTTP status, None without one.  `retry_after`: how long the reply asks
+    to wait, if it does.
     """
 
     def __init__(
