@@ -1,0 +1,80 @@
+"""The HTTP server on `listen`: an application put together from route tables, and its socket."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from poller.errors import PollerError
+
+from .guard import local_only
+from .problems import problems_as_json
+
+BODY_BYTES_MAX = 6 * 1024 * 1024 + 100 * 1024  # the largest request: a synchronous Invoke's event
+KEEPALIVE_TIMEOUT = 75.0
+SHUTDOWN_TIMEOUT = 5.0  # for requests that still run when the server stops
+LINGERING_TIMEOUT = 2.0  # for the rest of a body that nobody reads
+
+
+def make_app(*tables: Iterable[web.AbstractRouteDef], loopback: bool) -> web.Application:
+    """An application that answers what the route tables name.
+
+    `loopback`: it listens on loopback only, so Host and Origin are checked.
+    """
+    middlewares = [problems_as_json, local_only] if loopback else [problems_as_json]
+    app = web.Application(middlewares=middlewares, client_max_size=BODY_BYTES_MAX)
+    for table in tables:
+        app.add_routes(table)
+    app.on_response_prepare.append(_without_versions)
+    return app
+
+
+@asynccontextmanager
+async def serve(app: web.Application, host: str, port: int) -> AsyncIterator[tuple[str, int]]:
+    """Serve `app`; the address that it has, which matters where `port` is 0.
+
+    Raises PollerError if the address cannot be had.
+    """
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        keepalive_timeout=KEEPALIVE_TIMEOUT,
+        lingering_time=LINGERING_TIMEOUT,
+        shutdown_timeout=SHUTDOWN_TIMEOUT,
+    )
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise PollerError(_cannot_listen(host, port, error)) from error
+        yield runner.addresses[0][0], runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    remedy = "choose another with --listen HOST:PORT"
+    if isinstance(error, socket.gaierror):
+        return f"cannot listen on {shown}: there is no host {host!r}; {remedy}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"cannot listen on {shown}: another program does already; end it or {remedy}"
+        case errno.EADDRNOTAVAIL:
+            return f"cannot listen on {shown}: this machine has no such address; {remedy}"
+        case errno.EACCES:
+            return f"cannot listen on {shown}: no permission for this port; {remedy}"
+        case code:
+            reason = os.strerror(code) if code else str(error)
+            return f"cannot listen on {shown}: {reason}; {remedy}"
+
+
+async def _without_versions(request: web.Request, response: web.StreamResponse) -> None:
+    """What runs here in which version is nobody's business."""
+    response.headers.pop("Server", None)

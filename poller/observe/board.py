@@ -1,0 +1,233 @@
+"""What is going on now: the mappings with their states, and a look into every running machine.
+
+The engine registers machines and mappings here; health, readiness, lag, metrics and the progress
+are read from here.  It is an Observer too, but only of signs of life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from poller.core.model import Fetched, Instant, Received, Seconds, Snapshot
+from poller.interfaces import Unit
+
+from .lag import seconds_behind
+
+STUCK_AFTER: Seconds = 60.0
+STATES_WITHOUT_POLLING = frozenset({"Disabling", "Disabled", "Deleting"})  # spec 2
+
+
+@dataclass(frozen=True, slots=True)
+class MappingStatus:
+    """One mapping: `state` as AWS names it (spec 2), `reason` as one line, perhaps empty.
+
+    `backlog`: how many messages wait in a queue as far as is known now, None if it is not known;
+    None itself for streams.  `polled`: a poll was answered, or there was nothing to poll.
+    """
+
+    uuid: str
+    function: str
+    source_arn: str
+    of_file: bool
+    state: str
+    reason: str
+    backlog: Callable[[], int | None] | None
+    polled: bool = False
+
+    @property
+    def awaited(self) -> bool:
+        """Readiness waits for it: an enabled mapping of the file that has not polled."""
+        return self.of_file and not self.polled and self.state not in STATES_WITHOUT_POLLING
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A running machine, now.  `behind`: seconds, see `seconds_behind`."""
+
+    unit: Unit
+    snapshot: Snapshot
+    behind: Seconds | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A machine that should have done something `overdue` seconds ago."""
+
+    unit: Unit
+    overdue: Seconds
+
+
+@dataclass(slots=True)
+class _Machine:
+    snapshot: Callable[[], Snapshot]
+    deadline: Callable[[], Instant | None]
+    since: Instant
+    seen_at: Instant
+
+
+class Board:
+    """`now` is the engine's clock.  Everything is called from the event loop's thread."""
+
+    def __init__(self, now: Callable[[], Instant]) -> None:
+        self.now = now
+        self._mappings: dict[str, MappingStatus] = {}
+        self._machines: dict[Unit, _Machine] = {}
+        self._serving = False
+        self._was_ready = False
+
+    # Mappings.
+
+    def add_mapping(
+        self,
+        uuid: str,
+        *,
+        function: str,
+        source_arn: str,
+        of_file: bool,
+        state: str = "Creating",
+        reason: str = "",
+        backlog: Callable[[], int | None] | None = None,
+    ) -> None:
+        """Add or replace a mapping.  `backlog` is for queues and is called at each look."""
+        self._mappings[uuid] = MappingStatus(
+            uuid, function, source_arn, of_file, state, reason, backlog
+        )
+
+    def set_state(self, uuid: str, state: str, reason: str = "") -> None:
+        self._mappings[uuid] = replace(self._mappings[uuid], state=state, reason=reason)
+        self._note_readiness()
+
+    def mark_polled(self, uuid: str) -> None:
+        """For a mapping that has nothing to poll; all others are noticed."""
+        status = self._mappings.get(uuid)
+        if status is not None and not status.polled:
+            self._mappings[uuid] = replace(status, polled=True)
+            self._note_readiness()
+
+    def remove_mapping(self, uuid: str) -> None:
+        self._mappings.pop(uuid, None)
+        self._note_readiness()
+
+    def mappings(self) -> Sequence[MappingStatus]:
+        """In the order in which they were added."""
+        return tuple(self._mappings.values())
+
+    # Machines.
+
+    def register(
+        self,
+        unit: Unit,
+        *,
+        snapshot: Callable[[], Snapshot],
+        deadline: Callable[[], Instant | None],
+    ) -> None:
+        """A machine runs for `unit` from now on, until `unregister`."""
+        now = self.now()
+        self._machines[unit] = _Machine(snapshot, deadline, since=now, seen_at=now)
+
+    def unregister(self, unit: Unit) -> None:
+        self._machines.pop(unit, None)
+
+    def saw(self, unit: Unit, fact: Any, commands: Sequence[Any], now: Instant) -> None:
+        machine = self._machines.get(unit)
+        if machine is not None:
+            machine.seen_at = now
+        if type(fact) is Fetched or type(fact) is Received:
+            self.mark_polled(unit.mapping)
+
+    def running(self) -> Sequence[Running]:
+        """Every running machine, looked into now."""
+        now = self.now()
+        return tuple(
+            _look(unit, machine.snapshot(), now, machine.since)
+            for unit, machine in self._machines.items()
+        )
+
+    def stuck(self) -> Sequence[Stuck]:
+        """Machines with nothing in flight whose deadline passed more than a minute ago.
+
+        The deadline says that there is work.  What stands in the way of that work (a failing
+        function, a source that cannot be reached) moves the deadline; only a dead driver lets it
+        pass.  The minute counts from the last step, since a deadline may lie in the past by right.
+        """
+        now = self.now()
+        found = []
+        for unit, machine in self._machines.items():
+            deadline = machine.deadline()
+            if deadline is None or machine.snapshot().in_flight:
+                continue
+            overdue = now - max(deadline, machine.seen_at)
+            if overdue > STUCK_AFTER:
+                found.append(Stuck(unit, overdue))
+        return tuple(found)
+
+    # Readiness.
+
+    def begin(self) -> None:
+        """All mappings of the file have been added."""
+        self._serving = True
+        self._note_readiness()
+
+    def end(self) -> None:
+        """Shutdown has begun."""
+        self._serving = False
+
+    def ready(self) -> bool:
+        """Every enabled mapping of the file has polled; once true it stays so until shutdown."""
+        return self._serving and self._was_ready
+
+    def awaited(self) -> Sequence[MappingStatus]:
+        """The mappings that readiness still waits for."""
+        return tuple(status for status in self._mappings.values() if status.awaited)
+
+    def _note_readiness(self) -> None:
+        if self._serving and not self._was_ready:
+            self._was_ready = not self.awaited()
+
+    # Lag.
+
+    def lag(self) -> dict[str, Any]:
+        """The document of /lag: seconds behind for each mapping, messages for queues only.
+
+        A number is null where nobody can tell: nothing runs, or a queue's age or backlog is not
+        known.  The total has the worst of the seconds and the sum of the records.
+        """
+        by_mapping: dict[str, list[Running]] = {uuid: [] for uuid in self._mappings}
+        for running in self.running():
+            by_mapping.setdefault(running.unit.mapping, []).append(running)
+        mappings = {
+            uuid: _lag_of(status, by_mapping[uuid]) for uuid, status in self._mappings.items()
+        }
+        total = {
+            "seconds": max(_known(lag["seconds"] for lag in mappings.values()), default=0.0),
+            "records": sum(_known(lag["records"] for lag in mappings.values())),
+        }
+        return {"mappings": mappings, "total": total}
+
+
+def waiting_records(status: MappingStatus, running: Iterable[Running]) -> int | None:
+    """How many messages wait in a queue or here; None on streams and where it is not known."""
+    backlog = None if status.backlog is None else status.backlog()
+    if backlog is None:
+        return None
+    return backlog + sum(each.snapshot.unsettled for each in running)
+
+
+def _lag_of(status: MappingStatus, running: Sequence[Running]) -> dict[str, Any]:
+    seconds = max(_known(each.behind for each in running), default=None)
+    return {
+        "function": status.function,
+        "source": status.source_arn,
+        "seconds": None if seconds is None else round(seconds, 3),
+        "records": waiting_records(status, running),
+    }
+
+
+def _look(unit: Unit, snapshot: Snapshot, now: Instant, since: Instant) -> Running:
+    return Running(unit, snapshot, seconds_behind(unit, snapshot, now, since=since))
+
+
+def _known(numbers: Iterable[Any]) -> list[Any]:
+    return [number for number in numbers if number is not None]
