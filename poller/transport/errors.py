@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import ssl
+
 
 class HttpError(Exception):
     """An exchange that brought no response; the text is one line that names the origin."""
@@ -32,3 +36,17 @@ class Garbled(HttpError):
 
 class BodyTooLarge(Garbled):
     """The response's body is larger than the pool takes."""
+
+
+def describe(error: Exception) -> str:
+    """The reason behind a failed system or TLS call, as a few words on one line."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"the certificate is not accepted: {error.verify_message}"
+        case ssl.SSLError(reason=str(reason)):
+            return f"TLS failed: {reason}"
+        case socket.gaierror():
+            return f"no such host: {error.strerror}"
+        case OSError(errno=int(number)) if number > 0:
+            return os.strerror(number)
+    return " ".join(str(error).split()) or type(error).__name__
