@@ -118,7 +118,7 @@ class QueueMachine:
         return Snapshot(
             unsettled=running + len(self._waiting),
             unsettled_bytes=0,
-            in_flight=len(self._running) - len(self._refused) + self._receiving.open,
+            in_flight=len(self._running) - len(self._refused),
             read_up_to=None,
             oldest=None,
             blocked=next((why for _, why in self._refused.values()), None),

@@ -224,3 +224,13 @@ def test_a_record_whose_event_cannot_fit_goes_alone_to_the_destination():
     _, checker = live(policy, world)
     assert checker.lost == {2: DiscardReason.RECORD_TOO_LARGE}
     assert checker.ran == {0, 1, 3, 4}
+
+
+def test_reading_goes_on_at_once_while_records_keep_coming():
+    policy = StreamPolicy(batch_size=10, fetch_max=10, poll_interval=100.0)
+    rng = random.Random(3)
+    records = make_records(500, keys=3, random=rng, rate=1e6)
+    world = StreamWorld(records, lambda batch, rng: Succeeded(), rng, run_latency=(0.01, 0.02))
+    life, checker = live(policy, world)
+    assert len(checker.ran) == 500
+    assert life.now < 50 * (0.2 + 0.02 + 0.2) + 100.0

@@ -1,0 +1,69 @@
+"""`poller`: one module for each command; this one parses and reports.
+
+Exit codes: 0 done, 1 failed while running, 2 wrong usage or config.  Errors are one clear line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from poller import __version__
+from poller.errors import ConfigError, PollerError
+from poller.observe.logs import FORMATS, LEVELS, configure
+from poller.settings import InvalidConfig
+
+from . import check, run
+
+DONE, FAILED, WRONG = 0, 1, 2
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser whose errors are one line that names the remedy."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}; see '{self.prog} --help'", file=sys.stderr)
+        raise SystemExit(WRONG)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; return its exit code."""
+    options = _parser().parse_args(arguments)
+    configure(options.log_level, options.log_format)
+    try:
+        code: int = options.run(options)
+        return code
+    except InvalidConfig as error:
+        print(error, file=sys.stderr)
+        return WRONG
+    except ConfigError as error:
+        print(f"poller: {error}", file=sys.stderr)
+        return WRONG
+    except PollerError as error:
+        print(f"poller: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return FAILED
+    except BrokenPipeError:
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    group = common.add_argument_group("logging")
+    group.add_argument("--log-level", choices=LEVELS, default="info", help="default: info")
+    group.add_argument("--log-format", choices=FORMATS, default="text", help="default: text")
+    parser = Parser(
+        prog="poller",
+        description="AWS Lambda's event source mapping as a process: Kinesis, DynamoDB Streams "
+        "and SQS in front of any function.",
+    )
+    parser.add_argument("--version", action="version", version=f"poller {__version__}")
+    commands = parser.add_subparsers(
+        title="commands", dest="command", metavar="COMMAND", required=True, parser_class=Parser
+    )
+    for module in (run, check):
+        module.add_parser(commands, common)
+    return parser

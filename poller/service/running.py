@@ -1,0 +1,205 @@
+"""One running poller: from its settings until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+
+from poller.aws.sessions import REGION_OF_EMULATORS
+from poller.control.guard import is_loopback
+from poller.control.server import make_app, serve
+from poller.control.status import status_routes
+from poller.core.model import Seconds
+from poller.destinations.choice import destination_for
+from poller.destinations.delivery import Delivery
+from poller.engine.clock import Clock
+from poller.engine.shared import Shared
+from poller.engine.supervisor import Supervisor
+from poller.errors import ConfigError, PollerError
+from poller.interfaces import Destination, Failure, Store
+from poller.observe.board import Board
+from poller.observe.decisions import Decisions
+from poller.observe.metrics import Metrics
+from poller.observe.tally import Tally
+from poller.settings import Settings
+from poller.stores.sqlite import open_sqlite
+from poller.wire.arns import parse_destination
+
+from .functions import open_functions
+from .sessions import Sessions
+from .signals import watch_signals
+from .specs import SpecMaker
+
+log = logging.getLogger("poller.service")
+
+IDLE_LOOK: Seconds = 0.1  # between looks at whether everything is idle
+
+Apply = Callable[[Settings], Awaitable[None]]
+
+
+class Service:
+    """A poller for `settings`; `reread` gives them anew, or raises ConfigError.
+
+    `board` and `tally` are there to be shown from the start, `address` once it listens.
+    """
+
+    def __init__(self, settings: Settings, *, reread: Callable[[], Settings] | None = None) -> None:
+        self.clock = Clock()
+        self.board = Board(self.clock.now)
+        self.tally = Tally()
+        self.address: tuple[str, int] | None = None
+        self.listening = anyio.Event()
+        self._settings = settings
+        self._reread = reread
+        self._stopping = anyio.Event()
+        self._reloading = anyio.Lock()
+
+    def stop(self) -> None:
+        """Stop polling, let running invocations end, save positions; `run` then returns."""
+        self._stopping.set()
+
+    async def run(self, *, until_idle: Seconds | None = None) -> None:
+        """Run until `stop` or a signal, or until all is caught up for `until_idle` seconds.
+
+        Raises PollerError where it cannot start, and KeyboardInterrupt at a second Ctrl-C.
+        """
+        try:
+            async with anyio.create_task_group() as tasks:
+                reload: list[Apply] = []
+
+                async def hangup() -> None:
+                    if reload:
+                        await self._reload(reload[0])
+
+                tasks.start_soon(watch_signals, self._stopping, hangup)
+                async with self._engine() as (supervisor, apply):
+                    reload.append(apply)
+                    if until_idle is not None:
+                        tasks.start_soon(self._stop_when_idle, supervisor, until_idle)
+                    await self._stopping.wait()
+                    self.board.end()
+                    await supervisor.stop()
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise _first_of(group) from None
+
+    @asynccontextmanager
+    async def _engine(self) -> AsyncIterator[tuple[Supervisor, Apply]]:
+        settings, now = self._settings, self.clock.now
+        async with AsyncExitStack() as stack:
+            store = await stack.enter_async_context(_open_store(settings.state))
+            sessions = await stack.enter_async_context(Sessions(settings.aws))
+            functions = await stack.enter_async_context(open_functions(now))
+            delivery = self._delivery(store, sessions)
+            maker = SpecMaker(sessions, functions, delivery, now=now)
+            await self._listen(stack, store)
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            tasks.start_soon(delivery.resend)
+            stack.callback(tasks.cancel_scope.cancel)
+            shared = Shared(self.clock, store, self.board, (self.tally, Decisions()))
+            supervisor = await stack.enter_async_context(Supervisor(shared))
+
+            async def apply(settings: Settings) -> None:
+                gone = await functions.open(settings.functions, _region(settings))
+                await supervisor.apply(await maker.specs(settings))
+                await functions.close(gone)
+
+            await apply(settings)
+            self.board.begin()
+            yield supervisor, apply
+
+    async def _listen(self, stack: AsyncExitStack, store: Store) -> None:
+        host, port = self._settings.listen
+        metrics = Metrics(self.tally, self.board, count_kept=store.count_kept)
+        app = make_app(status_routes(self.board, metrics), loopback=is_loopback(host))
+        self.address = await stack.enter_async_context(serve(app, host, port))
+        log.info("listening on http://%s:%d", *self.address)
+        self.listening.set()
+
+    def _delivery(self, store: Store, sessions: Sessions) -> Delivery:
+        async def destination(arn: str) -> Destination:
+            return destination_for(arn, await sessions.of(parse_destination(arn).region))
+
+        def failed(failure: Failure) -> None:
+            self.tally.destination_failed(failure, self.clock.now())
+
+        return Delivery(store, destination, on_failed_attempt=failed)
+
+    async def _reload(self, apply: Apply) -> None:
+        """Take over what changed in the config; an invalid one changes nothing."""
+        if self._reread is None:
+            return
+        async with self._reloading:
+            try:
+                settings = self._reread()
+            except ConfigError as error:
+                log.error("the config was reread and changes nothing: %s", error)
+                return
+            current = self._settings
+            if settings.aws != current.aws:
+                log.error("aws has changed: restart poller; until then nothing changes")
+                return
+            for name in ("listen", "state"):
+                if getattr(settings, name) != getattr(current, name):
+                    log.warning("%s has changed: restart poller for that", name)
+            settings = replace(settings, listen=current.listen, state=current.state)
+            try:
+                await apply(settings)
+            except PollerError as error:
+                log.error("the reread config cannot be applied: %s", error)
+                return
+            self._settings = settings
+            log.info("the config was reread: %d mappings", len(settings.mappings))
+
+    async def _stop_when_idle(self, supervisor: Supervisor, seconds: Seconds) -> None:
+        idle_since: float | None = None
+        seen = -1
+        while not self._stopping.is_set():
+            moved, seen = self._records_seen() != seen, self._records_seen()
+            if moved or not supervisor.idle:
+                idle_since = None
+            elif idle_since is None:
+                idle_since = anyio.current_time()
+            if idle_since is not None and anyio.current_time() - idle_since >= seconds:
+                self.stop()
+            await anyio.sleep(IDLE_LOOK)
+
+    def _records_seen(self) -> int:
+        """Rises with everything that is read or run."""
+        counts = [self.tally.of_mapping(status.uuid) for status in self.board.mappings()]
+        return sum(count.polled + count.invoked for count in counts)
+
+
+def _open_store(state: str) -> AbstractAsyncContextManager[Store]:
+    return open_sqlite(Path(state.removeprefix("sqlite:")))
+
+
+def _region(settings: Settings) -> str:
+    """The region that functions see."""
+    if settings.aws.region is not None:
+        return settings.aws.region
+    regions = [mapping.config.source.region for mapping in settings.mappings]
+    return regions[0] if regions else REGION_OF_EMULATORS
+
+
+def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What a person is told of: a Ctrl-C, else an error of ours, else whatever it is."""
+    leaves = list(_leaves(group))
+    for kind in (KeyboardInterrupt, PollerError):
+        for leaf in leaves:
+            if isinstance(leaf, kind):
+                return leaf
+    return leaves[0]
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -1,0 +1,132 @@
+"""Settings of mappings become what the engine runs: a source, a target, a policy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from poller.aws.sessions import AwsSession
+from poller.core.model import Instant
+from poller.destinations.delivery import Delivery
+from poller.engine.specs import QueueSpec, Spec, StreamSpec
+from poller.interfaces import ShardSource, StoredMapping
+from poller.settings import FunctionConfig, MappingSettings, Settings
+from poller.sources.dynamodb_streams import DynamoDBStreamsSource
+from poller.sources.kinesis import AtTimestamp, KinesisSource, Latest, Start, TrimHorizon
+from poller.sources.paces import Paces
+from poller.sources.sqs import SqsSource
+from poller.wire.arns import SourceKind
+from poller.wire.mappings import MappingConfig
+from poller.wire.policies import queue_policy, stream_policy
+from poller.wire.requests import as_request
+from poller.wire.starting import StartingPosition
+
+from .functions import Functions
+from .sessions import Sessions
+
+
+class SpecMaker:
+    """Makes specs; the paces of shards are shared by all of them."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        functions: Functions,
+        delivery: Delivery,
+        *,
+        now: Callable[[], Instant],
+    ) -> None:
+        self._sessions = sessions
+        self._functions = functions
+        self._delivery = delivery
+        self._now = now
+        self._paces = Paces()
+
+    async def specs(self, settings: Settings) -> Sequence[Spec]:
+        """Raises PollerError where no AWS session can be had."""
+        return [
+            await self._spec(mapping, settings.functions[mapping.function])
+            for mapping in settings.mappings
+        ]
+
+    async def _spec(self, mapping: MappingSettings, function: FunctionConfig) -> Spec:
+        config = mapping.config
+        session = await self._sessions.of(config.source.region)
+        if config.source.kind is SourceKind.SQS:
+            return self._queue(mapping, function, session)
+        return self._stream(mapping, function, session)
+
+    def _queue(
+        self, mapping: MappingSettings, function: FunctionConfig, session: AwsSession
+    ) -> QueueSpec:
+        config = mapping.config
+        source = SqsSource(
+            session.json_client("sqs", long_poll=True),
+            session.json_client("sqs"),
+            queue_arn=config.source.arn,
+            batch_window=float(config.maximum_batching_window_in_seconds),
+            function_timeout=function.timeout,
+            now=self._now,
+        )
+        return QueueSpec(
+            stored=self._stored(mapping),
+            function=mapping.function,
+            target=self._functions.target(mapping.function),
+            reporting=config.report_batch_item_failures,
+            function_timeout=function.timeout,
+            enabled=config.enabled,
+            source=source,
+            policy=queue_policy(config, function_timeout=function.timeout),
+        )
+
+    def _stream(
+        self, mapping: MappingSettings, function: FunctionConfig, session: AwsSession
+    ) -> StreamSpec:
+        config = mapping.config
+        destination = config.failure_destination
+        return StreamSpec(
+            stored=self._stored(mapping),
+            function=mapping.function,
+            target=self._functions.target(mapping.function),
+            reporting=config.report_batch_item_failures,
+            function_timeout=function.timeout,
+            enabled=config.enabled,
+            source=self._stream_source(config, function, session),
+            policy=stream_policy(config),
+            latest=config.starting_position is StartingPosition.LATEST,
+            destination=None if destination is None else destination.arn,
+            deliver=None if destination is None else self._delivery.deliver,
+        )
+
+    def _stream_source(
+        self, config: MappingConfig, function: FunctionConfig, session: AwsSession
+    ) -> ShardSource:
+        if config.source.kind is SourceKind.DYNAMODB:
+            client = session.json_client("dynamodbstreams")
+            return DynamoDBStreamsSource(client, stream_arn=config.source.arn, now=self._now)
+        return KinesisSource(
+            session.json_client("kinesis"),
+            stream_arn=config.source.arn,
+            role_arn=function.role,
+            start=_start(config),
+            now=self._now,
+            paces=self._paces,
+        )
+
+    def _stored(self, mapping: MappingSettings) -> StoredMapping:
+        return StoredMapping(
+            uuid=mapping.uuid,
+            source_arn=mapping.config.source.arn,
+            function_arn=mapping.function_arn,
+            origin="file",
+            request=as_request(mapping.config),
+            created_at=math.floor(self._now()),
+        )
+
+
+def _start(config: MappingConfig) -> Start:
+    if config.starting_position is StartingPosition.LATEST:
+        return Latest()
+    if config.starting_position_timestamp is not None:
+        return AtTimestamp(config.starting_position_timestamp)
+    return TrimHorizon()
