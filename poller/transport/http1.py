@@ -70,6 +70,8 @@ class HttpPool:
         self._body_bytes_max = body_bytes_max
         self._idle_max = idle_max
         self._turns = None if connections_max is None else asyncio.Semaphore(connections_max)
+        # The proxy that sees the requests: of what a tunnel carries it sees nothing.
+        self._proxied = self._proxy if self._origin.scheme == "http" else None
         self._heads = self._head_writer()
         self._connections: set[Connection] = set()
         self._idle: list[Connection] = []  # the one that became idle last is the last
@@ -80,11 +82,11 @@ class HttpPool:
 
     def _head_writer(self) -> HeadWriter:
         host = ("Host", self._origin.authority)
-        if self._proxy is None or self._origin.scheme == "https":
+        if self._proxied is None:
             return HeadWriter("", [host])
-        if self._proxy.authorization is None:
+        if self._proxied.authorization is None:
             return HeadWriter(self._name, [host])
-        return HeadWriter(self._name, [host, ("Proxy-Authorization", self._proxy.authorization)])
+        return HeadWriter(self._name, [host, ("Proxy-Authorization", self._proxied.authorization)])
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -150,8 +152,8 @@ class HttpPool:
         )
         if connection.usable:
             self._put_idle(connection)
-        if reply.status == PROXY_AUTHENTICATION_REQUIRED and self._proxy is not None:
-            raise NotConnected(f"the proxy {self._proxy.origin} wants other credentials (407)")
+        if reply.status == PROXY_AUTHENTICATION_REQUIRED and self._proxied is not None:
+            raise NotConnected(f"the proxy {self._proxied.origin} wants other credentials (407)")
         return reply
 
     async def _connect(self) -> Connection:
