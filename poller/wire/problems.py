@@ -10,6 +10,7 @@ from typing import Any
 Path = tuple[str | int, ...]
 
 SHOWN_MAX = 80  # characters of a value that a message repeats
+KNOWN_SHOWN_MAX = 12  # keys that a message lists
 HUGE_BITS = 128  # integers beyond are not spelled out
 
 
@@ -40,6 +41,8 @@ def unknown_key(path: Path, known: Collection[str]) -> Problem:
     near = get_close_matches(key.lower()[:SHOWN_MAX], by_lower, n=1)
     if near:
         return Problem(path, "unknown key", f"did you mean {by_lower[near[0]]}?")
+    if len(known) > KNOWN_SHOWN_MAX:
+        return Problem(path, "unknown key", "remove it")
     return Problem(path, "unknown key", f"known here: {', '.join(sorted(known))}")
 
 

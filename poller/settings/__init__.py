@@ -1,0 +1,24 @@
+"""The config file: read, checked and turned into frozen values; only cli and service use it."""
+
+from .loading import load, override
+from .values import (
+    AwsConfig,
+    EndpointConfig,
+    FunctionConfig,
+    HandlerConfig,
+    InvalidConfig,
+    MappingSettings,
+    Settings,
+)
+
+__all__ = [
+    "AwsConfig",
+    "EndpointConfig",
+    "FunctionConfig",
+    "HandlerConfig",
+    "InvalidConfig",
+    "MappingSettings",
+    "Settings",
+    "load",
+    "override",
+]

@@ -1,0 +1,76 @@
+"""The addresses in a config file and on the command line: where to listen, state, endpoints."""
+
+from __future__ import annotations
+
+import os
+import re
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+LISTEN_DEFAULT = "127.0.0.1:9310"
+STATE_DEFAULT = "sqlite:poller.db"
+URL_LENGTH_MAX = 2_000
+
+_LISTEN = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9.-]+)):(?P<port>\d{1,5})")
+_REGION = re.compile(r"[a-zA-Z0-9-]{1,63}")
+_UNSAFE_IN_URL = re.compile(r"[^\x21-\x7e]")
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT, on loopback; port 0 is any free one.  Raises ValueError."""
+    found = _LISTEN.fullmatch(text)
+    if found is None or int(found["port"]) > 65_535:
+        raise ValueError(f"must be HOST:PORT, such as {LISTEN_DEFAULT}")
+    host = found["v6"] or found["host"]
+    if not _is_loopback(host):
+        raise ValueError(
+            "listening beyond this machine needs auth, which is not supported yet; listen on "
+            f"127.0.0.1:{found['port']}"
+        )
+    return host, int(found["port"])
+
+
+def parse_region(text: str) -> str:
+    """A region's name; any word, since emulators have their own.  Raises ValueError."""
+    if not _REGION.fullmatch(text):
+        raise ValueError("must be a region, such as us-east-1")
+    return text
+
+
+def parse_state(text: str, folder: Path) -> str:
+    """`sqlite:` and an absolute path; a relative one starts at `folder`.  Raises ValueError."""
+    kind, _, where = text.partition(":")
+    if kind == "dynamodb":
+        raise ValueError("dynamodb:TABLE is not supported yet; use sqlite:PATH")
+    if kind != "sqlite" or not where or where.startswith((":", "//")) or "\0" in where:
+        raise ValueError(f"must be sqlite:PATH, such as {STATE_DEFAULT}")
+    path = os.path.abspath(folder / where)
+    if os.path.isdir(path):
+        raise ValueError("names a folder; name a file in it")
+    if not os.path.isdir(os.path.dirname(path)):
+        raise ValueError("its folder does not exist; make it, or name another file")
+    return f"sqlite:{path}"
+
+
+def parse_url(text: str, *, user_allowed: bool) -> str:
+    """An http or https URL.  Raises ValueError, which never shows it: it may have a password."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.fragment or len(text) > URL_LENGTH_MAX or _UNSAFE_IN_URL.search(text):
+        raise ValueError("must be a URL such as http://127.0.0.1:8080/path")
+    if "@" in parts.netloc and not user_allowed:
+        raise ValueError("must be a URL without a user name")
+    return text
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,185 @@
+"""A config file to `Settings`, or to a line for each thing that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+from poller.core.model import Instant
+from poller.errors import ConfigError
+from poller.wire.problems import Problem, not_yet, unknown_key
+
+from .addresses import (
+    LISTEN_DEFAULT,
+    STATE_DEFAULT,
+    parse_listen,
+    parse_region,
+    parse_state,
+)
+from .file import ConfigFile
+from .functions import read_function
+from .mappings import read_mappings
+from .nodes import Block, Node, Scalar
+from .schema import AwsEntry, read_entry
+from .values import AwsConfig, FunctionConfig, Settings
+
+ACCOUNT_DEFAULT = "000000000000"
+
+KEYS = ("aws", "state", "listen", "functions", "mappings")
+KEYS_NOT_YET = ("auth", "tracing")
+REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
+
+
+def load(path: Path, environ: Mapping[str, str], *, now: Instant) -> Settings:
+    """The settings in the file at `path`.
+
+    `environ` replaces variables, and names the region if the file does not; no time in the file
+    may be later than `now`.  Raises InvalidConfig with everything that is wrong, in the order of
+    the file, as `FILE:LINE: PATH: what is wrong; what would be right`.
+    """
+    file = ConfigFile.read(path, environ)
+    settings = _read(file, path.parent.absolute(), environ, now)
+    file.check()
+    return settings
+
+
+def override(
+    settings: Settings, *, listen: str | None, state: str | None, folder: Path
+) -> Settings:
+    """`settings` with what the command line says instead; None: nothing.
+
+    A relative path of `state` starts at `folder`.  Raises ConfigError.
+    """
+    option = "--listen"
+    try:
+        if listen is not None:
+            settings = replace(settings, listen=parse_listen(listen))
+        option = "--state"
+        if state is not None:
+            settings = replace(settings, state=parse_state(state, folder.absolute()))
+    except ValueError as error:
+        raise ConfigError(f"{option}: {error}") from None
+    return settings
+
+
+def _read(file: ConfigFile, folder: Path, environ: Mapping[str, str], now: Instant) -> Settings:
+    """What can be read of the file; what cannot is noted and stands at its default."""
+    blocks = _blocks(file)
+    aws = _aws(file, blocks.get("aws"), environ)
+    declared = _declared(file, blocks.get("functions"))
+    return Settings(
+        aws=aws,
+        state=_state(file, blocks.get("state"), folder),
+        listen=_listen(file, blocks.get("listen")),
+        functions=_functions(file, declared, folder, aws.account_id, environ),
+        mappings=read_mappings(
+            file, blocks.get("mappings"), aws=aws, declared=declared.entries, now=now
+        ),
+    )
+
+
+def _blocks(file: ConfigFile) -> dict[str, Node]:
+    """The top of the file.  A key of which all is commented out is as good as none."""
+    if not isinstance(file.root, Block):
+        file.note(Problem((), "the file must have keys, such as functions: and mappings:"))
+        return {}
+    for key in file.root.entries:
+        if key in KEYS_NOT_YET:
+            file.note(not_yet((key,)))
+        elif key not in KEYS:
+            file.note(unknown_key((key,), KEYS))
+    return {
+        key: entry.node
+        for key, entry in file.root.entries.items()
+        if not (isinstance(entry.node, Scalar) and entry.node.value is None)
+    }
+
+
+def _aws(file: ConfigFile, node: Node | None, environ: Mapping[str, str]) -> AwsConfig:
+    entry = AwsEntry()
+    match node:
+        case None:
+            pass
+        case Block():
+            match read_entry(AwsEntry, node):
+                case AwsEntry() as entry:
+                    pass
+                case problems:
+                    file.note(*(problem.below("aws") for problem in problems))
+        case _:
+            file.note(Problem(("aws",), "must be a block of keys", "such as region: us-east-1"))
+    return AwsConfig(
+        region=entry.region or _region(file, environ),
+        account_id=entry.account_id or ACCOUNT_DEFAULT,
+        endpoint_url=entry.endpoint_url,
+        endpoints=MappingProxyType(entry.endpoints or {}),
+    )
+
+
+def _region(file: ConfigFile, environ: Mapping[str, str]) -> str | None:
+    for variable in REGION_VARIABLES:
+        if region := environ.get(variable):
+            try:
+                return parse_region(region)
+            except ValueError as error:
+                file.note(Problem(("aws", "region"), f"{variable} in the environment {error}"))
+    return None
+
+
+def _state(file: ConfigFile, node: Node | None, folder: Path) -> str:
+    text = _text(file, "state", node, STATE_DEFAULT)
+    try:
+        return parse_state(text, folder)
+    except ValueError as error:
+        file.note(Problem(("state",), str(error)))
+        return text
+
+
+def _listen(file: ConfigFile, node: Node | None) -> tuple[str, int]:
+    try:
+        return parse_listen(_text(file, "listen", node, LISTEN_DEFAULT))
+    except ValueError as error:
+        file.note(Problem(("listen",), str(error)))
+        return parse_listen(LISTEN_DEFAULT)
+
+
+def _text(file: ConfigFile, key: str, node: Node | None, default: str) -> str:
+    match node:
+        case None:
+            return default
+        case Scalar(text=text):
+            return text
+        case _:
+            file.note(Problem((key,), "must be text", f"such as {default}"))
+            return default
+
+
+def _declared(file: ConfigFile, node: Node | None) -> Block:
+    """The block of functions; an empty one where there is none."""
+    match node:
+        case Block():
+            return node
+        case None:
+            pass
+        case _:
+            remedy = "name each function, with its keys below"
+            file.note(Problem(("functions",), "must be a block of keys", remedy))
+    return Block({}, file.root.line, nodes=1, depth=1)
+
+
+def _functions(
+    file: ConfigFile, declared: Block, folder: Path, account: str, environ: Mapping[str, str]
+) -> Mapping[str, FunctionConfig]:
+    functions: dict[str, FunctionConfig] = {}
+    for name, entry in declared.entries.items():
+        function = read_function(
+            name, entry.node, entry.line, folder=folder, account=account, environ=environ
+        )
+        match function:
+            case FunctionConfig():
+                functions[name] = function
+            case problems:
+                file.note(*(problem.below("functions", name) for problem in problems))
+    return MappingProxyType(functions)

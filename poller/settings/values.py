@@ -1,0 +1,100 @@
+"""What a valid config file says, as frozen values.
+
+Lines and secrets are no part of what these show of themselves; lines are no part of what they are,
+so that a reread file with a comment more is the same settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from poller.core.model import Seconds
+from poller.errors import ConfigError
+from poller.wire.mappings import MappingConfig
+
+# Where a Lambda Runtime Interface Emulator is invoked.
+EMULATOR_PATH = "/2015-03-31/functions/function/invocations"
+
+
+class InvalidConfig(ConfigError):
+    """Everything that is wrong with a config file: `lines`, also as text, one below the other."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = tuple(lines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsConfig:
+    """The `aws` block.  `region` is None where neither it nor the environment names one."""
+
+    region: str | None
+    account_id: str
+    endpoint_url: str | None
+    endpoints: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerConfig:
+    """A Python callable, run by the interpreter `python` with `folder` as its code.
+
+    `memory`: MB, as told to the function.
+    """
+
+    handler: str
+    folder: Path
+    python: str
+    memory: int
+    environment: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointConfig:
+    """An HTTP endpoint, or a pool of them."""
+
+    urls: tuple[str, ...] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+
+    @property
+    def emulators(self) -> bool:
+        """Whether any of them is a Lambda Runtime Interface Emulator."""
+        return any(urlsplit(url).path.endswith(EMULATOR_PATH) for url in self.urls)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionConfig:
+    """A declared function.  `name` is its key: `orders`, `orders:live`.  `concurrency`: None is
+    without limit.  `role`: the ARN that events name as `invokeIdentityArn`."""
+
+    name: str
+    timeout: Seconds
+    concurrency: int | None
+    role: str
+    runs: HandlerConfig | EndpointConfig
+    line: int = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingSettings:
+    """A mapping of the file.  `function` is a key of `Settings.functions`; `function_arn` has the
+    qualifier as the mapping gives it."""
+
+    uuid: str
+    function: str
+    function_arn: str
+    config: MappingConfig
+    line: int = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A whole config file.  `state`: `sqlite:` and an absolute path.  `listen`: host and port."""
+
+    aws: AwsConfig
+    state: str
+    listen: tuple[str, int]
+    functions: Mapping[str, FunctionConfig]
+    mappings: tuple[MappingSettings, ...]

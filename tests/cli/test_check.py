@@ -1,0 +1,96 @@
+"""`poller check`: the exit code and what is printed; every example of the repository is right."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+from poller.cli import check
+from poller.settings import HandlerConfig, load
+from poller.settings.loading import KEYS
+from poller.settings.schema import AwsEntry, FunctionEntry
+from poller.wire.mappings import APPLIES_TO, SourceKind
+
+CONFIG = Path(__file__).parents[2] / "config"
+ANNOTATED = CONFIG / "poller.yaml"
+EXAMPLES = [ANNOTATED, *sorted((CONFIG / "examples").glob("*.[yj]*[ln]"))]
+
+
+def run(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    parser = argparse.ArgumentParser()
+    check.add_parser(parser.add_subparsers(), argparse.ArgumentParser(add_help=False))
+    options = parser.parse_args(["check", str(path)])
+    code = options.run(options)
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_is_right(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(path, capsys)
+    assert (code, err) == (0, "")
+    assert out.startswith(f"{path}: ok, ")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_the_handlers_of_every_example_are_there(path: Path) -> None:
+    for function in load(path, {}, now=2e9).functions.values():
+        if isinstance(function.runs, HandlerConfig):
+            module, _, name = function.runs.handler.rpartition(".")
+            tree = ast.parse((function.runs.folder / f"{module}.py").read_text())
+            assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_the_annotated_config_has_every_setting() -> None:
+    text = ANNOTATED.read_text()
+    of_streams_and_queues = {
+        name
+        for name, kinds in APPLIES_TO.items()
+        if kinds & set(SourceKind)
+        and name
+        not in {
+            "FilterCriteria",
+            "KMSKeyArn",
+            "MetricsConfig",
+            "ProvisionedPollerConfig",
+            "ScalingConfig",
+            "Tags",
+            "TumblingWindowInSeconds",
+        }
+    }
+    keys = {*KEYS, *AwsEntry.model_fields, *FunctionEntry.model_fields, *of_streams_and_queues}
+    assert {key for key in keys if f"{key}:" not in text} == set()
+
+
+def test_a_right_file_is_one_line_that_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "poller.yaml"
+    for functions, counted in (
+        ({}, "0 functions, 0 mappings"),
+        ({"f": {"url": "http://h"}}, "1 function, 0 mappings"),
+    ):
+        path.write_text(yaml.safe_dump({"functions": functions}))
+        assert run(path, capsys) == (0, f"{path}: ok, {counted}\n", "")
+
+
+def test_a_wrong_file_is_a_line_for_each_problem_on_stderr(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "poller.yaml"
+    path.write_text("listen: x\nstate: y\n")
+    assert run(path, capsys) == (
+        2,
+        "",
+        f"{path}:1: listen: must be HOST:PORT, such as 127.0.0.1:9310\n"
+        f"{path}:2: state: must be sqlite:PATH, such as sqlite:poller.db\n",
+    )
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "none.yaml"
+    assert run(path, capsys) == (2, "", f"{path}: cannot be read: No such file or directory\n")
