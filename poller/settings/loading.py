@@ -46,7 +46,7 @@ def load(path: Path, environ: Mapping[str, str], *, now: Instant) -> Settings:
 
 
 def override(
-    settings: Settings, *, listen: str | None, state: str | None, folder: Path
+    settings: Settings, *, listen: str | None = None, state: str | None = None, folder: Path
 ) -> Settings:
     """`settings` with what the command line says instead; None: nothing.
 
