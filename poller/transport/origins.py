@@ -63,7 +63,12 @@ def split(text: str) -> SplitResult:
     """Split a URL; raises ValueError, whose text never shows the userinfo."""
     if not VISIBLE.fullmatch(text):
         raise ValueError("a URL has no blanks, control characters or letters beyond ASCII")
-    return urlsplit(text)
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - only reading it checks it
+    except ValueError:
+        raise ValueError("a URL names a host, perhaps with a port up to 65535") from None
+    return parts
 
 
 def origin_of(parts: SplitResult) -> Origin:

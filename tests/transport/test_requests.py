@@ -85,6 +85,8 @@ def test_an_origin_is_named_as_hosts_name_it(
         "http://h\r\n:1",
         "http://ä",
         "http://user:s3cret@h",
+        "http://user:s3cret",
+        "http://[s3cret]",
     ],
 )
 def test_what_is_not_an_origin_is_refused_without_showing_it(text: str) -> None:

@@ -1,0 +1,157 @@
+"""A function behind HTTP: each invocation is a POST of the event (contract: the `url` kind)."""
+
+from __future__ import annotations
+
+import ssl as tls
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from poller.core.model import Instant, Seconds
+from poller.errors import ConfigError
+from poller.interfaces import Errored, Invocation, NotReached, Reply
+from poller.transport.http1 import (
+    BodyTooLarge,
+    ConnectionLost,
+    Garbled,
+    NotConnected,
+    TimedOut,
+)
+from poller.transport.requests import check_header
+
+from .http_addresses import PATIENCE, Address, Addresses
+from .http_replies import read_emulator_reply, read_reply
+from .runtime_replies import timed_out, too_large
+
+# What every invocation has, so that `headers:` cannot set it.
+OURS = frozenset(
+    {
+        "x-amzn-requestid",
+        "x-amzn-trace-id",
+        "x-amz-invoked-function-arn",
+        "lambda-runtime-deadline-ms",
+    }
+)
+
+
+class HttpEndpoint:
+    """A Target at one or more URLs, each with connections that are kept; async context manager.
+
+    `timeout`: the function's, in seconds, from when an endpoint takes the request.
+    `concurrency`: most invocations at one time, None for no limit but the emulators' own.
+    `headers` go along with every request.  Raises ConfigError for what cannot be used.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        timeout: Seconds,
+        concurrency: int | None,
+        headers: Mapping[str, str],
+        now: Callable[[], Instant],
+        ssl: tls.SSLContext | None = None,
+    ) -> None:
+        if not urls or len(set(urls)) < len(urls):
+            raise ConfigError("a function's url must name at least one address, and none twice")
+        self._timeout = timeout
+        self._now = now
+        self._all = [Address(url, ssl=ssl) for url in urls]
+        self._headers = _fixed_headers(headers, self._all)
+        self._addresses = Addresses(self._all, concurrency)
+        self._resources = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as opening:
+            for address in self._all:
+                await opening.enter_async_context(address.pool)
+            self._resources = opening.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._resources.aclose()
+
+    async def invoke(self, invocation: Invocation) -> Reply:
+        """Run the function once.  An address that cannot be reached hands on to one that may."""
+        why = ""
+        for _ in self._all:
+            address = await self._addresses.take()
+            if address is None:
+                return NotReached(
+                    f"as many invocations as allowed were running for {PATIENCE:g} s",
+                    throttled=True,
+                )
+            try:
+                return await self._post(address, invocation)
+            except NotConnected as error:
+                self._addresses.avoid(address)
+                why = str(error)
+            finally:
+                self._addresses.give_back(address)
+            if not self._addresses.any_works():
+                break
+        return NotReached(why)
+
+    async def _post(self, address: Address, invocation: Invocation) -> Reply:
+        headers = self._headers_for(address, invocation)
+        try:
+            reply = await address.pool.request(
+                "POST", address.path, headers, invocation.event, timeout=self._timeout
+            )
+        except TimedOut:
+            if address.is_emulator:
+                self._addresses.avoid(address)  # it goes on with this one, and runs one at a time
+            return timed_out(self._timeout)
+        except ConnectionLost as error:
+            return Errored("Endpoint.ConnectionLost", str(error))
+        except BodyTooLarge:
+            return too_large()
+        except Garbled as error:
+            return Errored("Endpoint.InvalidResponse", str(error))
+        if not address.is_emulator:
+            return read_reply(reply, self._now())
+        read = read_emulator_reply(reply, self._now())
+        if isinstance(read, NotReached):
+            self._addresses.avoid(address)
+        return read
+
+    def _headers_for(self, address: Address, invocation: Invocation) -> list[tuple[str, str]]:
+        deadline_ms = int((self._now() + self._timeout) * 1000)
+        headers = [
+            *self._headers,
+            ("X-Amzn-RequestId", invocation.request_id),
+            ("X-Amzn-Trace-Id", invocation.trace_id),
+            ("X-Amz-Invoked-Function-Arn", invocation.function_arn),
+            ("Lambda-Runtime-Deadline-Ms", str(deadline_ms)),
+        ]
+        if address.authorization is not None:
+            headers.append(("Authorization", address.authorization))
+        return headers
+
+
+def _fixed_headers(
+    headers: Mapping[str, str], addresses: Sequence[Address]
+) -> list[tuple[str, str]]:
+    """`headers` as they are sent, with the Content-Type unless they have one."""
+    names = {name.lower() for name in headers}
+    for name, value in headers.items():
+        try:
+            check_header(name, value)
+        except ValueError as error:
+            raise ConfigError(f"a function's headers cannot be used: {error}") from None
+        if name.lower() in OURS:
+            raise ConfigError(
+                f"a function's headers cannot have {name}: each invocation has its own"
+            )
+    if len(names) < len(headers):
+        raise ConfigError("a function's headers name one header twice")
+    if "authorization" in names and any(address.authorization for address in addresses):
+        raise ConfigError("a function has an Authorization header and a user in its url; keep one")
+    fixed = list(headers.items())
+    return fixed if "content-type" in names else [("Content-Type", "application/json"), *fixed]
