@@ -250,6 +250,11 @@ class Tally:
                 sums.add(tally.counts)
         return sums
 
+    def in_flight(self, mapping: str) -> int:
+        """The invocations of a mapping that are under way."""
+        mine = (tally for unit, tally in self.units.items() if unit.mapping == mapping)
+        return sum(tally.in_flight for tally in mine)
+
     def prune(self, now: Instant) -> None:
         """Let go of units that ended a while ago, so that resharding does not add up for ever."""
         if now - self._pruned_at < PRUNE_INTERVAL:
