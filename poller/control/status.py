@@ -43,7 +43,8 @@ def status_routes(board: Board, metrics: Metrics) -> Sequence[web.AbstractRouteD
     async def scrape(request: web.Request) -> web.Response:
         body, content_type = await metrics.expose(",".join(request.headers.getall("Accept", ())))
         response = web.Response(body=body, headers={"Content-Type": content_type})
-        response.enable_compression()
+        if "gzip" in request.headers.get("Accept-Encoding", ""):
+            response.enable_compression(web.ContentCoding.gzip)  # Prometheus reads no other
         return response
 
     return (
