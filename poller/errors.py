@@ -21,3 +21,18 @@ class StateError(PollerError):
 
 class DestinationError(PollerError):
     """A failure destination did not take a document."""
+
+
+def plain(error: BaseException) -> BaseException:
+    """What a person is to be told of an error that task groups may have wrapped.
+
+    Of several: a Ctrl-C, else one of ours, else the first.
+    """
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = [plain(each) for each in error.exceptions]
+    for kind in (KeyboardInterrupt, PollerError):
+        for leaf in leaves:
+            if isinstance(leaf, kind):
+                return leaf
+    return leaves[0]

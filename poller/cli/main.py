@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from poller import __version__
-from poller.errors import ConfigError, PollerError
+from poller.errors import ConfigError, PollerError, plain
 from poller.observe.logs import FORMATS, LEVELS, configure
 from poller.settings import InvalidConfig
 
-from . import check, run
+from . import check, demo, run
 
 DONE, FAILED, WRONG = 0, 1, 2
 
@@ -35,19 +35,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
         return code
-    except InvalidConfig as error:
-        print(error, file=sys.stderr)
-        return WRONG
-    except ConfigError as error:
-        print(f"poller: {error}", file=sys.stderr)
-        return WRONG
-    except PollerError as error:
-        print(f"poller: {error}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        return FAILED
-    except BrokenPipeError:
-        return FAILED
+    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
+        return _told(plain(error), options)
+
+
+def _told(error: BaseException, options: argparse.Namespace) -> int:
+    """Say what went wrong in one line; the exit code."""
+    match error:
+        case InvalidConfig():
+            print(error, file=sys.stderr)
+            return WRONG
+        case ConfigError():
+            print(f"poller: {error}", file=sys.stderr)
+            return WRONG
+        case PollerError():
+            print(f"poller: {error}", file=sys.stderr)
+        case KeyboardInterrupt() | BrokenPipeError():
+            pass
+        case _ if options.log_level == "debug":
+            raise error
+        case _:
+            text = f"{type(error).__name__}: {error}".split("\n", 1)[0]
+            print(f"poller: {text}; this is a bug, please report it", file=sys.stderr)
+    return FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,6 +74,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for module in (run, check):
+    for module in (demo, run, check):
         module.add_parser(commands, common)
     return parser

@@ -12,7 +12,10 @@ import anyio
 
 from poller.observe.terminal import Progress
 from poller.service import Service
+from poller.service.signals import watch_signals
 from poller.settings import Settings, load, override
+
+from .arguments import seconds
 
 
 def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -29,7 +32,7 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--until-idle",
         metavar="SECONDS",
-        type=_seconds,
+        type=seconds,
         help="exit once everything has been caught up for so long",
     )
     parser.set_defaults(run=run)
@@ -47,14 +50,8 @@ def run(options: argparse.Namespace) -> int:
 async def _serve(service: Service, until_idle: float | None) -> None:
     progress = Progress(service.board, service.tally, title="poller")
     async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch_signals, service.stop, service.reload)
         tasks.start_soon(progress.follow)
         await service.run(until_idle=until_idle)
         tasks.cancel_scope.cancel()
     progress.print_summary()
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError("must be a number of seconds, 0 or more")
-    return seconds

@@ -12,7 +12,7 @@ from poller.core.model import Instant, Seconds
 from poller.interfaces import StoredMapping
 
 from .mappings import MappingRun, mapping_run
-from .shared import Shared, log
+from .shared import Shared
 from .specs import QueueSpec, Spec, StreamSpec
 
 POLL_MAX: Seconds = 21.0  # an open receive is waited for, since a cancelled one hides messages
@@ -111,17 +111,9 @@ class Supervisor:
 
 
 def _resumed(spec: Spec, known: StoredMapping | None) -> Spec:
-    """The mapping with what the store knows of it already."""
+    """The mapping with when it began: that is what the store knows, not the settings."""
     if known is None:
         return spec
-    before, now = (one.request.get("StartingPosition") for one in (known, spec.stored))
-    if before != now:
-        log.warning(
-            "StartingPosition %s of %s has no effect: the mapping began at %s and continues",
-            now,
-            spec.stored.source_arn,
-            before,
-        )
     kept = replace(spec.stored, created_at=known.created_at, pinned=known.pinned)
     return replace(spec, stored=kept)
 

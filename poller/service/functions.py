@@ -24,8 +24,9 @@ class _Open:
 class Functions:
     """The targets of all declared functions, by name.  Use `open_functions`."""
 
-    def __init__(self, now: Callable[[], Instant]) -> None:
+    def __init__(self, now: Callable[[], Instant], on_output: Callable[[str], None]) -> None:
         self._now = now
+        self._on_output = on_output
         self._open: dict[str, _Open] = {}
 
     def target(self, name: str) -> Target:
@@ -77,12 +78,15 @@ class Functions:
                     memory=runs.memory,
                     region=region,
                     now=self._now,
+                    on_output=self._on_output,
                 )
 
 
 @asynccontextmanager
-async def open_functions(now: Callable[[], Instant]) -> AsyncIterator[Functions]:
-    functions = Functions(now)
+async def open_functions(
+    now: Callable[[], Instant], on_output: Callable[[str], None]
+) -> AsyncIterator[Functions]:
+    functions = Functions(now, on_output)
     try:
         yield functions
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,11 +28,11 @@ from poller.observe.metrics import Metrics
 from poller.observe.tally import Tally
 from poller.settings import Settings
 from poller.stores.sqlite import open_sqlite
+from poller.targets.processes import to_stderr
 from poller.wire.arns import parse_destination
 
 from .functions import open_functions
 from .sessions import Sessions
-from .signals import watch_signals
 from .specs import SpecMaker
 
 log = logging.getLogger("poller.service")
@@ -45,58 +45,82 @@ Apply = Callable[[Settings], Awaitable[None]]
 class Service:
     """A poller for `settings`; `reread` gives them anew, or raises ConfigError.
 
-    `board` and `tally` are there to be shown from the start, `address` once it listens.
+    `on_output` gets each line that functions print.  `board` and `tally` are there to be shown
+    from the start, `address` once it listens.
     """
 
-    def __init__(self, settings: Settings, *, reread: Callable[[], Settings] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        reread: Callable[[], Settings] | None = None,
+        on_output: Callable[[str], None] = to_stderr,
+    ) -> None:
         self.clock = Clock()
         self.board = Board(self.clock.now)
         self.tally = Tally()
         self.address: tuple[str, int] | None = None
         self.listening = anyio.Event()
+        self.stopped = anyio.Event()
         self._settings = settings
         self._reread = reread
+        self._on_output = on_output
         self._stopping = anyio.Event()
         self._reloading = anyio.Lock()
+        self._apply: Apply | None = None  # what takes settings over, while running
 
     def stop(self) -> None:
         """Stop polling, let running invocations end, save positions; `run` then returns."""
         self._stopping.set()
 
+    async def reload(self) -> None:
+        """Take over what changed in the config; an invalid one is reported and changes nothing."""
+        async with self._reloading:
+            if self._reread is None or self._apply is None:
+                return
+            try:
+                settings = self._keep_fixed(self._reread())
+                await self._apply(settings)
+            except PollerError as error:
+                log.error("the config was reread and changes nothing: %s", error)
+                return
+            self._settings = settings
+            log.info("the config was reread: %d mappings", len(settings.mappings))
+
+    def _keep_fixed(self, settings: Settings) -> Settings:
+        """`settings` with what only a restart can change as it is now; that is reported."""
+        current = self._settings
+        if settings.aws != current.aws:
+            # The ARNs of functions, and with them the identity of mappings, may follow from it.
+            raise ConfigError("aws has changed, which needs a restart")
+        for name in ("listen", "state"):
+            if getattr(settings, name) != getattr(current, name):
+                log.warning("%s has changed, which needs a restart", name)
+        return replace(settings, listen=current.listen, state=current.state)
+
     async def run(self, *, until_idle: Seconds | None = None) -> None:
-        """Run until `stop` or a signal, or until all is caught up for `until_idle` seconds.
+        """Run until `stop`, or until all has been caught up for `until_idle` seconds.
 
-        Raises PollerError where it cannot start, and KeyboardInterrupt at a second Ctrl-C.
+        Raises PollerError, perhaps in a group, where it cannot start.
         """
-        try:
-            async with anyio.create_task_group() as tasks:
-                reload: list[Apply] = []
-
-                async def hangup() -> None:
-                    if reload:
-                        await self._reload(reload[0])
-
-                tasks.start_soon(watch_signals, self._stopping, hangup)
-                async with self._engine() as (supervisor, apply):
-                    reload.append(apply)
-                    if until_idle is not None:
-                        tasks.start_soon(self._stop_when_idle, supervisor, until_idle)
-                    await self._stopping.wait()
-                    self.board.end()
-                    await supervisor.stop()
-                tasks.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            raise _first_of(group) from None
+        async with self._engine() as supervisor, anyio.create_task_group() as tasks:
+            if until_idle is not None:
+                tasks.start_soon(self._stop_when_idle, supervisor, until_idle)
+            await self._stopping.wait()
+            self.board.end()
+            await supervisor.stop()
+            tasks.cancel_scope.cancel()
+        self.stopped.set()
 
     @asynccontextmanager
-    async def _engine(self) -> AsyncIterator[tuple[Supervisor, Apply]]:
+    async def _engine(self) -> AsyncIterator[Supervisor]:
         settings, now = self._settings, self.clock.now
         async with AsyncExitStack() as stack:
             store = await stack.enter_async_context(_open_store(settings.state))
             sessions = await stack.enter_async_context(Sessions(settings.aws))
-            functions = await stack.enter_async_context(open_functions(now))
+            functions = await stack.enter_async_context(open_functions(now, self._on_output))
             delivery = self._delivery(store, sessions)
-            maker = SpecMaker(sessions, functions, delivery, now=now)
+            maker = SpecMaker(sessions, functions, delivery, store, now=now)
             await self._listen(stack, store)
             tasks = await stack.enter_async_context(anyio.create_task_group())
             tasks.start_soon(delivery.resend)
@@ -111,7 +135,9 @@ class Service:
 
             await apply(settings)
             self.board.begin()
-            yield supervisor, apply
+            self._apply = apply
+            yield supervisor
+            self._apply = None
 
     async def _listen(self, stack: AsyncExitStack, store: Store) -> None:
         host, port = self._settings.listen
@@ -129,32 +155,6 @@ class Service:
             self.tally.destination_failed(failure, self.clock.now())
 
         return Delivery(store, destination, on_failed_attempt=failed)
-
-    async def _reload(self, apply: Apply) -> None:
-        """Take over what changed in the config; an invalid one changes nothing."""
-        if self._reread is None:
-            return
-        async with self._reloading:
-            try:
-                settings = self._reread()
-            except ConfigError as error:
-                log.error("the config was reread and changes nothing: %s", error)
-                return
-            current = self._settings
-            if settings.aws != current.aws:
-                log.error("aws has changed: restart poller; until then nothing changes")
-                return
-            for name in ("listen", "state"):
-                if getattr(settings, name) != getattr(current, name):
-                    log.warning("%s has changed: restart poller for that", name)
-            settings = replace(settings, listen=current.listen, state=current.state)
-            try:
-                await apply(settings)
-            except PollerError as error:
-                log.error("the reread config cannot be applied: %s", error)
-                return
-            self._settings = settings
-            log.info("the config was reread: %d mappings", len(settings.mappings))
 
     async def _stop_when_idle(self, supervisor: Supervisor, seconds: Seconds) -> None:
         idle_since: float | None = None
@@ -185,21 +185,3 @@ def _region(settings: Settings) -> str:
         return settings.aws.region
     regions = [mapping.config.source.region for mapping in settings.mappings]
     return regions[0] if regions else REGION_OF_EMULATORS
-
-
-def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What a person is told of: a Ctrl-C, else an error of ours, else whatever it is."""
-    leaves = list(_leaves(group))
-    for kind in (KeyboardInterrupt, PollerError):
-        for leaf in leaves:
-            if isinstance(leaf, kind):
-                return leaf
-    return leaves[0]
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error

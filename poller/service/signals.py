@@ -12,16 +12,20 @@ import anyio
 log = logging.getLogger("poller.service")
 
 
-async def watch_signals(stopping: anyio.Event, hangup: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Set `stopping`, or have `hangup` called.  Raises KeyboardInterrupt at a second Ctrl-C."""
-    watched = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+async def watch_signals(
+    stop: Callable[[], None], reload: Callable[[], Coroutine[Any, Any, None]] | None = None
+) -> None:
+    """Call `stop` and `reload`, until cancelled.  Raises KeyboardInterrupt at a second Ctrl-C."""
+    stopping = False
     async with anyio.create_task_group() as tasks:
-        with anyio.open_signal_receiver(*watched) as signals:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async for number in signals:
-                if number is signal.SIGHUP:
-                    tasks.start_soon(hangup)
-                elif not stopping.is_set():
-                    log.info("stopping: running invocations may end; Ctrl-C ends them at once")
-                    stopping.set()
-                elif number is signal.SIGINT:
+                if number == signal.SIGHUP:
+                    if reload is not None:
+                        tasks.start_soon(reload)
+                elif not stopping:
+                    log.info("stopping: what runs may end; Ctrl-C ends it at once")
+                    stopping = True
+                    stop()
+                elif number == signal.SIGINT:
                     raise KeyboardInterrupt

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from poller.aws.sessions import AwsSession
 from poller.core.model import Instant
 from poller.destinations.delivery import Delivery
 from poller.engine.specs import QueueSpec, Spec, StreamSpec
-from poller.interfaces import ShardSource, StoredMapping
+from poller.interfaces import ShardSource, Store, StoredMapping
 from poller.settings import FunctionConfig, MappingSettings, Settings
 from poller.sources.dynamodb_streams import DynamoDBStreamsSource
 from poller.sources.kinesis import AtTimestamp, KinesisSource, Latest, Start, TrimHorizon
 from poller.sources.paces import Paces
 from poller.sources.sqs import SqsSource
 from poller.wire.arns import SourceKind
-from poller.wire.mappings import MappingConfig
+from poller.wire.mappings import MappingConfig, Rejected, parse_mapping
 from poller.wire.policies import queue_policy, stream_policy
-from poller.wire.requests import as_request
+from poller.wire.requests import as_request, compare_requests
 from poller.wire.starting import StartingPosition
 
 from .functions import Functions
 from .sessions import Sessions
+
+log = logging.getLogger("poller.service")
 
 
 class SpecMaker:
@@ -33,21 +37,50 @@ class SpecMaker:
         sessions: Sessions,
         functions: Functions,
         delivery: Delivery,
+        store: Store,
         *,
         now: Callable[[], Instant],
     ) -> None:
         self._sessions = sessions
         self._functions = functions
         self._delivery = delivery
+        self._store = store
         self._now = now
         self._paces = Paces()
 
     async def specs(self, settings: Settings) -> Sequence[Spec]:
-        """Raises PollerError where no AWS session can be had."""
+        """Raises PollerError where no AWS session or no state can be had."""
+        known = {stored.uuid: stored for stored in await self._store.mappings()}
         return [
-            await self._spec(mapping, settings.functions[mapping.function])
+            await self._spec(
+                await self._as_begun(mapping, known.get(mapping.uuid)),
+                settings.functions[mapping.function],
+            )
             for mapping in settings.mappings
         ]
+
+    async def _as_begun(
+        self, mapping: MappingSettings, known: StoredMapping | None
+    ) -> MappingSettings:
+        """A mapping that has a position began where it began, whatever the file says now."""
+        if known is None:
+            return mapping
+        positioned = known.pinned or bool(await self._store.positions(mapping.uuid))
+        change = compare_requests(known.request, mapping.config, positioned=positioned)
+        begun = parse_mapping(known.request, now=self._now())
+        if not change.ineffective or isinstance(begun, Rejected):
+            return mapping
+        log.warning(
+            "%s has changed, which has no effect: %s continues where it stopped",
+            " and ".join(change.ineffective),
+            mapping.config.source.arn,
+        )
+        config = replace(
+            mapping.config,
+            starting_position=begun.starting_position,
+            starting_position_timestamp=begun.starting_position_timestamp,
+        )
+        return replace(mapping, config=config)
 
     async def _spec(self, mapping: MappingSettings, function: FunctionConfig) -> Spec:
         config = mapping.config
