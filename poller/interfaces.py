@@ -6,20 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from poller.core.model import (
-    Deleted,
-    Fetched,
-    FetchFailed,
-    Instant,
-    Message,
-    Position,
-    Received,
-    ReceiveFailed,
-    Record,
-    Released,
-    Seconds,
-)
+from poller.core.model import Instant, Message, Position, Record, Seconds
 from poller.core.shards import Shard
+from poller.core.steps import Deleted, Fetched, FetchFailed, Received, ReceiveFailed, Released
 
 # Streams and queues.
 

@@ -59,7 +59,8 @@ class AwsSession:
         self._open = AsyncExitStack()
         self._tls: ssl.SSLContext | None = None
 
-    async def __aenter__(self) -> Self:
+    def open(self) -> Self:
+        """What entering does; close it with `__aexit__`, as an exit stack can."""
         try:
             self.region = self._find_region()
             # Credential providers that call STS themselves take the region from here.
@@ -69,6 +70,9 @@ class AwsSession:
         except BotoCoreError as error:
             raise PollerError(f"AWS settings: {error}") from None
         return self
+
+    async def __aenter__(self) -> Self:
+        return self.open()
 
     async def __aexit__(
         self,

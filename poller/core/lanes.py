@@ -7,18 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from .batches import Batcher
-from .model import (
-    EVERYTHING,
-    Batch,
-    Deliver,
-    Discard,
-    DiscardReason,
-    Instant,
-    Invoke,
-    Outcome,
-    Record,
-)
+from .model import EVERYTHING, Batch, Discard, DiscardReason, Instant, Outcome, Record
 from .policy import StreamPolicy
+from .steps import Deliver, Invoke
 from .verdicts import part
 
 

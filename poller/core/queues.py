@@ -15,35 +15,37 @@ from itertools import count
 
 from .batches import Taken
 from .model import (
-    Delete,
-    Deleted,
     Failed,
-    Finish,
     Instant,
-    Invoked,
-    InvokeMessages,
     Message,
     MessageBatch,
     Outcome,
     PartlyFailed,
+    Refused,
+    Seconds,
+    Snapshot,
+    Succeeded,
+)
+from .policy import QueuePolicy
+from .receiving import Receiving
+from .scaling import ConcurrencyLimit
+from .steps import (
+    Delete,
+    Deleted,
+    Finish,
+    Invoked,
+    InvokeMessages,
     QueueCommand,
     QueueFact,
     Receive,
     Received,
     ReceiveFailed,
-    Refused,
     Release,
     Released,
-    Seconds,
-    Snapshot,
     Started,
     Stopping,
-    Succeeded,
     Ticked,
 )
-from .policy import QueuePolicy
-from .receiving import Receiving
-from .scaling import ConcurrencyLimit
 from .verdicts import backoff
 from .waiting import waiting_messages
 

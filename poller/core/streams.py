@@ -19,31 +19,33 @@ from .model import (
     BEGINNING,
     EVERYTHING,
     Batch,
-    Checkpoint,
-    Checkpointed,
-    Command,
-    Deliver,
-    Delivered,
     DiscardReason,
-    Fact,
     Failed,
-    Fetch,
-    Fetched,
-    FetchFailed,
-    Finish,
     Instant,
-    Invoked,
     Outcome,
     Position,
     Record,
     Refused,
     Snapshot,
+)
+from .policy import StreamPolicy
+from .routing import Ahead, lane_of
+from .steps import (
+    Checkpoint,
+    Checkpointed,
+    Command,
+    Deliver,
+    Delivered,
+    Fact,
+    Fetch,
+    Fetched,
+    FetchFailed,
+    Finish,
+    Invoked,
     Started,
     Stopping,
     Ticked,
 )
-from .policy import StreamPolicy
-from .routing import Ahead, lane_of
 from .watermarks import Watermark
 
 

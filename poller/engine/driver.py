@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
-from poller.core.model import Finish, Instant, Seconds, Snapshot, Started, Stopping, Ticked
+from poller.core.model import Instant, Seconds, Snapshot
+from poller.core.steps import Finish, Started, Stopping, Ticked
 
 TICK_MIN: Seconds = 0.001  # timers are no finer than this
 

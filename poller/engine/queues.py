@@ -6,19 +6,18 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from poller.core.model import (
+from poller.core.model import Instant, Snapshot
+from poller.core.queues import QueueMachine
+from poller.core.steps import (
     Delete,
     Finish,
-    Instant,
     Invoked,
     InvokeMessages,
     QueueCommand,
     QueueFact,
     Receive,
     Release,
-    Snapshot,
 )
-from poller.core.queues import QueueMachine
 from poller.interfaces import Unit
 
 from .driver import Driver

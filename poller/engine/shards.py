@@ -9,24 +9,20 @@ from typing import Any
 import anyio
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential
 
-from poller.core.model import (
+from poller.core.model import Discard, Fate, Instant, Position, Snapshot
+from poller.core.steps import (
     Checkpoint,
     Checkpointed,
     Command,
     Deliver,
     Delivered,
-    Discard,
     Fact,
-    Fate,
     Fetch,
     Fetched,
     FetchFailed,
     Finish,
-    Instant,
     Invoke,
     Invoked,
-    Position,
-    Snapshot,
 )
 from poller.core.streams import StreamMachine
 from poller.errors import StateError

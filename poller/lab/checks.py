@@ -12,18 +12,11 @@ from collections.abc import Sequence
 from poller.core.model import (
     BEGINNING,
     Batch,
-    Checkpoint,
     ClosedBy,
-    Command,
-    Deliver,
     Discard,
     DiscardReason,
     Failed,
-    Fetch,
-    Fetched,
-    Finish,
     Instant,
-    Invoke,
     Outcome,
     PartlyFailed,
     Position,
@@ -32,6 +25,7 @@ from poller.core.model import (
 )
 from poller.core.policy import StreamPolicy
 from poller.core.routing import lane_of
+from poller.core.steps import Checkpoint, Command, Deliver, Fetch, Fetched, Finish, Invoke
 
 from .world import MadeRecord
 

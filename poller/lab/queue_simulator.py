@@ -14,31 +14,33 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from poller.core.model import (
-    Delete,
-    Deleted,
-    Finish,
     Instant,
-    Invoked,
-    InvokeMessages,
     MessageBatch,
     Outcome,
     PartlyFailed,
+    Refused,
+    Seconds,
+    Succeeded,
+)
+from poller.core.policy import QueuePolicy
+from poller.core.queues import QueueMachine
+from poller.core.steps import (
+    Delete,
+    Deleted,
+    Finish,
+    Invoked,
+    InvokeMessages,
     QueueCommand,
     QueueFact,
     Receive,
     Received,
     ReceiveFailed,
-    Refused,
     Release,
     Released,
-    Seconds,
     Started,
     Stopping,
-    Succeeded,
     Ticked,
 )
-from poller.core.policy import QueuePolicy
-from poller.core.queues import QueueMachine
 
 from .world import MadeMessage
 

@@ -7,29 +7,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
-from poller.core.model import (
+from poller.core.model import Fate, Instant, Position, Record, Seconds
+from poller.core.policy import StreamPolicy
+from poller.core.steps import (
     Checkpoint,
     Checkpointed,
     Command,
     Deliver,
     Delivered,
     Fact,
-    Fate,
     Fetch,
     Fetched,
     FetchFailed,
     Finish,
-    Instant,
     Invoke,
     Invoked,
-    Position,
-    Record,
-    Seconds,
     Started,
     Stopping,
     Ticked,
 )
-from poller.core.policy import StreamPolicy
 from poller.core.streams import StreamMachine
 
 from .checks import StreamChecker

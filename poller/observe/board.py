@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from poller.core.model import Fetched, Instant, Received, Seconds, Snapshot
+from poller.core.model import Instant, Seconds, Snapshot
+from poller.core.steps import Fetched, Received
 from poller.interfaces import Unit
 
 from .lag import seconds_behind

@@ -19,28 +19,30 @@ from typing import Any
 
 from poller.core.model import (
     Batch,
-    Deleted,
-    Deliver,
-    Delivered,
     Discard,
     Failed,
     Fate,
+    Instant,
+    MessageBatch,
+    PartlyFailed,
+    Refused,
+    Seconds,
+    Succeeded,
+)
+from poller.core.steps import (
+    Deleted,
+    Deliver,
+    Delivered,
     Fetched,
     FetchFailed,
     Finish,
-    Instant,
     Invoke,
     Invoked,
     InvokeMessages,
-    MessageBatch,
-    PartlyFailed,
     Received,
     ReceiveFailed,
-    Refused,
-    Seconds,
     Started,
     Stopping,
-    Succeeded,
 )
 from poller.interfaces import Unit
 

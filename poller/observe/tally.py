@@ -25,28 +25,30 @@ from typing import Any
 
 from poller.core.model import (
     Batch,
-    Checkpointed,
     ClosedBy,
+    Failed,
+    Fate,
+    Instant,
+    MessageBatch,
+    PartlyFailed,
+    Refused,
+    Seconds,
+    Succeeded,
+)
+from poller.core.steps import (
+    Checkpointed,
     Deleted,
     Deliver,
     Delivered,
-    Failed,
-    Fate,
     Fetched,
     FetchFailed,
-    Instant,
     Invoke,
     Invoked,
     InvokeMessages,
-    MessageBatch,
-    PartlyFailed,
     Received,
     ReceiveFailed,
-    Refused,
-    Seconds,
     Started,
     Stopping,
-    Succeeded,
 )
 from poller.interfaces import Failure, Unit
 

@@ -148,8 +148,8 @@ class Service:
         self.listening.set()
 
     def _delivery(self, store: Store, sessions: Sessions) -> Delivery:
-        async def destination(arn: str) -> Destination:
-            return destination_for(arn, await sessions.of(parse_destination(arn).region))
+        def destination(arn: str) -> Destination:
+            return destination_for(arn, sessions.of(parse_destination(arn).region))
 
         def failed(failure: Failure) -> None:
             self.tally.destination_failed(failure, self.clock.now())

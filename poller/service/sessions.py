@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
 from typing import Self
 
@@ -16,7 +15,6 @@ class Sessions:
     def __init__(self, config: AwsConfig) -> None:
         self._config = config
         self._sessions: dict[str | None, AwsSession] = {}
-        self._opening = asyncio.Lock()
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -25,15 +23,14 @@ class Sessions:
     async def __aexit__(self, *error: object) -> None:
         await self._open.aclose()
 
-    async def of(self, region: str | None) -> AwsSession:
+    def of(self, region: str | None) -> AwsSession:
         """The session of a region; None: the config's own.  Raises PollerError."""
-        async with self._opening:
-            if region not in self._sessions:
-                settings = AwsSettings(
-                    region=region or self._config.region,
-                    endpoint_url=self._config.endpoint_url,
-                    endpoints=self._config.endpoints,
-                )
-                session = await self._open.enter_async_context(AwsSession(settings))
-                self._sessions[region] = session
-            return self._sessions[region]
+        if region not in self._sessions:
+            settings = AwsSettings(
+                region=region or self._config.region,
+                endpoint_url=self._config.endpoint_url,
+                endpoints=self._config.endpoints,
+            )
+            self._sessions[region] = AwsSession(settings).open()
+            self._open.push_async_exit(self._sessions[region])
+        return self._sessions[region]

@@ -52,7 +52,7 @@ class SpecMaker:
         """Raises PollerError where no AWS session or no state can be had."""
         known = {stored.uuid: stored for stored in await self._store.mappings()}
         return [
-            await self._spec(
+            self._spec(
                 await self._as_begun(mapping, known.get(mapping.uuid)),
                 settings.functions[mapping.function],
             )
@@ -82,9 +82,9 @@ class SpecMaker:
         )
         return replace(mapping, config=config)
 
-    async def _spec(self, mapping: MappingSettings, function: FunctionConfig) -> Spec:
+    def _spec(self, mapping: MappingSettings, function: FunctionConfig) -> Spec:
         config = mapping.config
-        session = await self._sessions.of(config.source.region)
+        session = self._sessions.of(config.source.region)
         if config.source.kind is SourceKind.SQS:
             return self._queue(mapping, function, session)
         return self._stream(mapping, function, session)

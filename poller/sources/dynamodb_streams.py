@@ -29,17 +29,9 @@ from tenacity import (
 )
 
 from poller.aws.client import AwsError, JsonClient
-from poller.core.model import (
-    BEGINNING,
-    EVERYTHING,
-    Fetched,
-    FetchFailed,
-    Instant,
-    Position,
-    Record,
-    Seconds,
-)
+from poller.core.model import BEGINNING, EVERYTHING, Instant, Position, Record, Seconds
 from poller.core.shards import Shard
+from poller.core.steps import Fetched, FetchFailed
 from poller.errors import SourceMissing
 from poller.wire import dynamodb
 from poller.wire.dynamodb import ItemRecord, Page, StreamCodec

@@ -10,15 +10,9 @@ from typing import Protocol
 import msgspec
 
 from poller.aws.client import AwsError, JsonClient
-from poller.core.model import (
-    BEGINNING,
-    EVERYTHING,
-    Fetched,
-    FetchFailed,
-    Instant,
-    Seconds,
-)
+from poller.core.model import BEGINNING, EVERYTHING, Instant, Seconds
 from poller.core.shards import Shard
+from poller.core.steps import Fetched, FetchFailed
 from poller.errors import SourceMissing
 from poller.wire.kinesis import KinesisCodec, KinesisRecord, Malformed, RecordsReply
 

@@ -12,21 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from poller.core.model import (
-    EVERYTHING,
-    Deleted,
-    Fetched,
-    FetchFailed,
-    Instant,
-    Message,
-    Position,
-    Received,
-    ReceiveFailed,
-    Record,
-    Released,
-    Seconds,
-)
+from poller.core.model import EVERYTHING, Instant, Message, Position, Record, Seconds
 from poller.core.shards import Shard
+from poller.core.steps import Deleted, Fetched, FetchFailed, Received, ReceiveFailed, Released
 from poller.errors import SourceMissing
 
 HASH_KEYS = 2**32

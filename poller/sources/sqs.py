@@ -21,15 +21,8 @@ from tenacity import (
 )
 
 from poller.aws.client import AwsError, JsonClient
-from poller.core.model import (
-    Deleted,
-    Instant,
-    Message,
-    Received,
-    ReceiveFailed,
-    Released,
-    Seconds,
-)
+from poller.core.model import Instant, Message, Seconds
+from poller.core.steps import Deleted, Received, ReceiveFailed, Released
 from poller.errors import SourceMissing
 from poller.wire import sqs
 from poller.wire.sqs import QueueCodec, QueueMessage

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from poller.aws.sessions import AwsSession, AwsSettings
-from poller.core.model import Fetched, Received
+from poller.core.steps import Fetched, Received
 from poller.interfaces import ShardSource
 from poller.sources.dynamodb_streams import DynamoDBStreamsSource
 from poller.sources.kinesis import KinesisSource, TrimHorizon

@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from poller.control.guard import is_loopback
 from poller.control.server import BODY_BYTES_MAX, make_app, serve
 from poller.control.status import status_routes
-from poller.core.model import Fetched
+from poller.core.steps import Fetched
 from poller.errors import PollerError
 from poller.observe.board import Board
 from poller.observe.metrics import Metrics

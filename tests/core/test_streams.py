@@ -13,16 +13,14 @@ from poller.core.model import (
     Batch,
     DiscardReason,
     Failed,
-    Fetch,
-    Invoke,
     Outcome,
     PartlyFailed,
     Refused,
-    Stopping,
     Succeeded,
 )
 from poller.core.policy import StreamPolicy
 from poller.core.routing import lane_of
+from poller.core.steps import Fetch, Invoke, Stopping
 from poller.lab.checks import StreamChecker
 from poller.lab.simulator import Life, StreamSimulation
 from poller.lab.world import MadeRecord, StreamWorld, make_records

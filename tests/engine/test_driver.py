@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from poller.core.model import Finish, Snapshot, Started, Stopping, Ticked
+from poller.core.model import Snapshot
+from poller.core.steps import Finish, Started, Stopping, Ticked
 from poller.engine.driver import Driver
 
 pytestmark = pytest.mark.looptime

@@ -6,17 +6,8 @@ from typing import Any
 
 import pytest
 
-from poller.core.model import (
-    BEGINNING,
-    EVERYTHING,
-    Fetched,
-    FetchFailed,
-    Instant,
-    Received,
-    Seconds,
-    Snapshot,
-    Started,
-)
+from poller.core.model import BEGINNING, EVERYTHING, Instant, Seconds, Snapshot
+from poller.core.steps import Fetched, FetchFailed, Received, Started
 from poller.interfaces import Unit
 from poller.observe.board import Board, Stuck
 from poller.observe.lag import seconds_behind

@@ -10,25 +10,27 @@ import pytest
 
 from poller.core.model import (
     ClosedBy,
-    Deleted,
-    Deliver,
-    Delivered,
     Discard,
     DiscardReason,
     Failed,
     Fate,
+    PartlyFailed,
+    Refused,
+    Succeeded,
+)
+from poller.core.steps import (
+    Deleted,
+    Deliver,
+    Delivered,
     Fetched,
     FetchFailed,
     Finish,
     Invoke,
     Invoked,
     InvokeMessages,
-    PartlyFailed,
     Received,
     ReceiveFailed,
-    Refused,
     Stopping,
-    Succeeded,
     Ticked,
 )
 from poller.interfaces import Unit

@@ -10,16 +10,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from poller.core.model import (
-    ClosedBy,
-    Failed,
-    Fetched,
-    Invoke,
-    Invoked,
-    InvokeMessages,
-    Succeeded,
-    Ticked,
-)
+from poller.core.model import ClosedBy, Failed, Succeeded
+from poller.core.steps import Fetched, Invoke, Invoked, InvokeMessages, Ticked
 from poller.errors import StateError
 from poller.interfaces import Failure
 from poller.observe.board import Board

@@ -12,17 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from poller.core.model import (
-    Deliver,
-    Delivered,
-    Discard,
-    DiscardReason,
-    Fate,
-    Fetched,
-    Invoke,
-    Invoked,
-    Succeeded,
-)
+from poller.core.model import Discard, DiscardReason, Fate, Succeeded
+from poller.core.steps import Deliver, Delivered, Fetched, Invoke, Invoked
 from poller.interfaces import Unit
 from poller.observe import terminal
 from poller.observe.board import Board

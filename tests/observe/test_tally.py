@@ -11,35 +11,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poller.core.model import (
-    Checkpoint,
-    Checkpointed,
     ClosedBy,
-    Deleted,
-    Deliver,
-    Delivered,
     Discard,
     DiscardReason,
     Failed,
     Fate,
-    Fetch,
-    Fetched,
-    FetchFailed,
     Instant,
-    Invoke,
-    Invoked,
-    InvokeMessages,
     Outcome,
     PartlyFailed,
     Position,
-    Received,
-    ReceiveFailed,
     Refused,
-    Started,
-    Stopping,
     Succeeded,
-    Ticked,
 )
 from poller.core.policy import StreamPolicy
+from poller.core.steps import (
+    Checkpoint,
+    Checkpointed,
+    Deleted,
+    Deliver,
+    Delivered,
+    Fetch,
+    Fetched,
+    FetchFailed,
+    Invoke,
+    Invoked,
+    InvokeMessages,
+    Received,
+    ReceiveFailed,
+    Started,
+    Stopping,
+    Ticked,
+)
 from poller.core.streams import StreamMachine
 from poller.interfaces import Failure, Unit
 from poller.observe.counts import COUNTS, Counts

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from poller.core.model import Fetched, FetchFailed
+from poller.core.steps import Fetched, FetchFailed
 from poller.interfaces import ShardReader
 
 ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/orders/stream/2024-11-25T15:53:20.000"

@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 
 from poller.aws.sessions import AwsSession, AwsSettings
-from poller.core.model import Fetched, Instant, Record
+from poller.core.model import Instant, Record
+from poller.core.steps import Fetched
 from poller.interfaces import ShardReader
 from poller.sources.kinesis import KinesisSource, Start, TrimHorizon
 from poller.sources.paces import Paces

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from poller.aws.sessions import AwsSession
-from poller.core.model import Message, Received, ReceiveFailed
+from poller.core.model import Message
+from poller.core.steps import Received, ReceiveFailed
 from poller.sources.sqs import SqsSource
 from tests.servers import Queue, aws
 

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from poller.aws.sessions import AwsSession, AwsSettings
-from poller.core.model import Fetched, Position
+from poller.core.model import Position
+from poller.core.steps import Fetched
 from poller.interfaces import ShardSource
 from poller.sources.dynamodb_streams import DynamoDBStreamsSource
 from tests.sources.fake_dynamodb_streams import ARN, Clock, FakeStream, failure, items

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from poller.aws.sessions import AwsSession, AwsSettings
-from poller.core.model import Fetched, FetchFailed, Position, Record
+from poller.core.model import Position, Record
+from poller.core.steps import Fetched, FetchFailed
 from poller.errors import SourceMissing
 from poller.interfaces import ShardReader
 from poller.sources.dynamodb_streams import DynamoDBStreamsSource

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from poller.aws.sessions import AwsSession, AwsSettings
-from poller.core.model import EVERYTHING, Fetched, Position
+from poller.core.model import EVERYTHING, Position
 from poller.core.shards import Shard
+from poller.core.steps import Fetched
 from poller.errors import SourceMissing
 from poller.interfaces import ShardSource
 from poller.sources.dynamodb_streams import DynamoDBStreamsSource

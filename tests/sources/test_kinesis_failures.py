@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from poller.core.model import Fetched, FetchFailed
+from poller.core.steps import Fetched, FetchFailed
 from poller.errors import SourceMissing
 from poller.sources.kinesis_reader import FULL_REPLY_BYTES
 from tests.aws.canned import Says, error

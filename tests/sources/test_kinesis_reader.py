@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poller.core.model import BEGINNING, EVERYTHING, FetchFailed, Position
+from poller.core.model import BEGINNING, EVERYTHING, Position
+from poller.core.steps import FetchFailed
 from poller.sources import kinesis_reader
 from poller.sources.kinesis import AtTimestamp, Latest, TrimHorizon
 from poller.wire.kinesis import KinesisRecord, RecordsReply

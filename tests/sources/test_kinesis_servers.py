@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from poller.core.model import FetchFailed, Position
+from poller.core.model import Position
+from poller.core.steps import FetchFailed
 from poller.errors import SourceMissing
 from poller.sources.kinesis import AtTimestamp, Latest
 from tests.servers import Stream, aws, new_stream

@@ -8,16 +8,9 @@ from itertools import chain
 
 import pytest
 
-from poller.core.model import (
-    EVERYTHING,
-    Deleted,
-    Fetched,
-    FetchFailed,
-    Position,
-    Received,
-    ReceiveFailed,
-)
+from poller.core.model import EVERYTHING, Position
 from poller.core.shards import Shard
+from poller.core.steps import Deleted, Fetched, FetchFailed, Received, ReceiveFailed
 from poller.errors import SourceMissing
 from poller.interfaces import ShardReader
 from poller.sources.memory import MemoryQueue, MemoryStream

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from poller.aws.sessions import AwsSession, AwsSettings
-from poller.core.model import Deleted
+from poller.core.steps import Deleted
 from poller.sources.sqs import SqsSource
 from tests.faults import Close, Fault, Proxy, Reset, Rewrite, faulty, refused, throttled
 from tests.servers import Queue, new_queue

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from poller.aws.sessions import AwsSession, AwsSettings
-from poller.core.model import Received
+from poller.core.steps import Received
 from poller.errors import SourceMissing
 from poller.sources.sqs import SqsSource
 from tests.faults import Fault, Proxy, Reset, Rewrite, faulty, refused, throttled

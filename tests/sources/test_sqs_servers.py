@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from poller.aws.sessions import AwsSession, AwsSettings
-from poller.core.model import Deleted, Message, Received
+from poller.core.model import Message
+from poller.core.steps import Deleted, Received
 from poller.errors import SourceMissing
 from poller.sources.sqs import SqsSource
 from tests.servers import Queue, aws, new_queue
