@@ -38,6 +38,7 @@ def status_routes(board: Board, metrics: Metrics) -> Sequence[web.AbstractRouteD
         return web.json_response({"status": "not ready", "waiting_for": waiting}, status=503)
 
     async def lag(request: web.Request) -> web.Response:
+        await board.ask_backlogs()
         return web.json_response(board.lag())
 
     async def scrape(request: web.Request) -> web.Response:

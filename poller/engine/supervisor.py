@@ -15,7 +15,7 @@ from .mappings import MappingRun, mapping_run
 from .shared import Shared
 from .specs import QueueSpec, Spec, StreamSpec
 
-POLL_MAX: Seconds = 21.0  # an open receive is waited for, since a cancelled one hides messages
+POLL_MAX: Seconds = 6.0  # an open receive is waited for, since a cancelled one hides messages
 MARGIN: Seconds = 5.0  # for what follows an invocation: its position, deletion or document
 
 
@@ -80,6 +80,7 @@ class Supervisor:
             source_arn=spec.stored.source_arn,
             of_file=spec.stored.origin == "file",
             state="Creating" if spec.enabled else "Disabled",
+            backlog=spec.source.backlog if isinstance(spec, QueueSpec) else None,
         )
         if spec.enabled:
             running = _Running(spec, mapping_run(spec, self._shared))

@@ -6,9 +6,12 @@ are read from here.  It is an Observer too, but only of signs of life.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+import anyio
 
 from poller.core.model import Instant, Seconds, Snapshot
 from poller.core.steps import Fetched, Received
@@ -17,15 +20,18 @@ from poller.interfaces import Unit
 from .lag import seconds_behind
 
 STUCK_AFTER: Seconds = 60.0
+BACKLOG_WAIT_MAX: Seconds = 2.0
 STATES_WITHOUT_POLLING = frozenset({"Disabling", "Disabled", "Deleting"})  # spec 2
+
+AskBacklog = Callable[[], Awaitable[int | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class MappingStatus:
     """One mapping: `state` as AWS names it (spec 2), `reason` as one line, perhaps empty.
 
-    `backlog`: how many messages wait in a queue as far as is known now, None if it is not known;
-    None itself for streams.  `polled`: a poll was answered, or there was nothing to poll.
+    `backlog`: how many messages waited in a queue when it was asked last, None if that is not known
+    and for streams.  `polled`: a poll was answered, or there was nothing to poll.
     """
 
     uuid: str
@@ -34,7 +40,7 @@ class MappingStatus:
     of_file: bool
     state: str
     reason: str
-    backlog: Callable[[], int | None] | None
+    backlog: int | None = None
     polled: bool = False
 
     @property
@@ -74,6 +80,7 @@ class Board:
     def __init__(self, now: Callable[[], Instant]) -> None:
         self.now = now
         self._mappings: dict[str, MappingStatus] = {}
+        self._ask: dict[str, AskBacklog] = {}
         self._machines: dict[Unit, _Machine] = {}
         self._serving = False
         self._was_ready = False
@@ -89,12 +96,13 @@ class Board:
         of_file: bool,
         state: str = "Creating",
         reason: str = "",
-        backlog: Callable[[], int | None] | None = None,
+        backlog: AskBacklog | None = None,
     ) -> None:
-        """Add or replace a mapping.  `backlog` is for queues and is called at each look."""
-        self._mappings[uuid] = MappingStatus(
-            uuid, function, source_arn, of_file, state, reason, backlog
-        )
+        """Add or replace a mapping.  `backlog` is for queues; `ask_backlogs` calls it."""
+        self._mappings[uuid] = MappingStatus(uuid, function, source_arn, of_file, state, reason)
+        self._ask.pop(uuid, None)
+        if backlog is not None:
+            self._ask[uuid] = backlog
 
     def set_state(self, uuid: str, state: str, reason: str = "") -> None:
         self._mappings[uuid] = replace(self._mappings[uuid], state=state, reason=reason)
@@ -109,7 +117,16 @@ class Board:
 
     def remove_mapping(self, uuid: str) -> None:
         self._mappings.pop(uuid, None)
+        self._ask.pop(uuid, None)
         self._note_readiness()
+
+    async def ask_backlogs(self) -> None:
+        """Ask every queue how many messages wait; what is not answered in time is not known."""
+        asked = dict(self._ask)
+        answers = await asyncio.gather(*(_answer(ask) for ask in asked.values()))
+        for uuid, backlog in zip(asked, answers, strict=True):
+            if uuid in self._mappings:
+                self._mappings[uuid] = replace(self._mappings[uuid], backlog=backlog)
 
     def mappings(self) -> Sequence[MappingStatus]:
         """In the order in which they were added."""
@@ -210,10 +227,15 @@ class Board:
 
 def waiting_records(status: MappingStatus, running: Iterable[Running]) -> int | None:
     """How many messages wait in a queue or here; None on streams and where it is not known."""
-    backlog = None if status.backlog is None else status.backlog()
-    if backlog is None:
+    if status.backlog is None:
         return None
-    return backlog + sum(each.snapshot.unsettled for each in running)
+    return status.backlog + sum(each.snapshot.unsettled for each in running)
+
+
+async def _answer(ask: AskBacklog) -> int | None:
+    with anyio.move_on_after(BACKLOG_WAIT_MAX):
+        return await ask()
+    return None
 
 
 def _lag_of(status: MappingStatus, running: Sequence[Running]) -> dict[str, Any]:

@@ -128,6 +128,7 @@ class Metrics(Collector):
 
     async def expose(self, accept: str) -> tuple[bytes, str]:
         """The exposition and its content type, in the format that `accept` asks for."""
+        await self._board.ask_backlogs()
         if self._count_kept is not None:
             try:
                 self._kept = await self._count_kept()

@@ -65,7 +65,7 @@ class _Deletion:
 class SqsSource:
     """A QueueSource over the queue `queue_arn`.
 
-    `long_poll` carries the receives, each of which may hold a connection for 20 seconds; `short`
+    `long_poll` carries the receives, each of which may hold a connection for seconds; `short`
     everything else.  `batch_window` and `function_timeout` are the mapping's, in seconds; `now`
     is the engine's clock.  Calls go to the clients' endpoint whatever host a queue URL names:
     emulators name hosts that do not resolve.

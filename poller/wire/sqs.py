@@ -17,7 +17,9 @@ from poller.core.model import Seconds
 
 RECEIVE_MAX = 10  # messages of one ReceiveMessage call
 ENTRIES_MAX = 10  # entries of one batch call
-WAIT_MAX = 20  # seconds of one long poll
+# Seconds of one long poll: AWS allows 20, but stopping has to wait for an open one, and a container
+# is often killed 10 seconds after it was told to stop.
+WAIT_MAX = 5
 VISIBILITY_MAX = 12 * 60 * 60  # seconds that SQS accepts
 
 _ENCODER = msgspec.json.Encoder()

@@ -11,7 +11,7 @@ from poller.core.steps import Fetched, FetchFailed, Received, Started
 from poller.interfaces import Unit
 from poller.observe.board import Board, Stuck
 from poller.observe.lag import seconds_behind
-from tests.observe.values import NOW, QUEUE, SHARD, Time, snapshot
+from tests.observe.values import NOW, QUEUE, SHARD, Time, answer, snapshot
 
 SINCE = NOW - 40
 
@@ -64,7 +64,7 @@ def add(board: Board, unit: Unit, **settings: Any) -> None:
     board.add_mapping(unit.mapping, function=unit.function, source_arn=unit.source_arn, **settings)
 
 
-def test_lag_is_the_worst_shard_of_a_mapping_and_messages_for_queues() -> None:
+async def test_lag_is_the_worst_shard_of_a_mapping_and_messages_for_queues() -> None:
     other = Unit(SHARD.mapping, SHARD.function, SHARD.source_arn, "shardId-000000000002")
     board = board_with(
         Time(),
@@ -72,7 +72,8 @@ def test_lag_is_the_worst_shard_of_a_mapping_and_messages_for_queues() -> None:
         (other, Machine(snapshot(caught_up=True))),
         (QUEUE, Machine(snapshot(unsettled=5, read_up_to=None))),
     )
-    add(board, QUEUE, backlog=lambda: 100)
+    add(board, QUEUE, backlog=answer(100))
+    await board.ask_backlogs()
     assert board.lag() == {
         "mappings": {
             SHARD.mapping: {
@@ -92,10 +93,11 @@ def test_lag_is_the_worst_shard_of_a_mapping_and_messages_for_queues() -> None:
     }
 
 
-def test_the_total_of_nothing_known_is_zero_so_that_a_scaler_gets_numbers() -> None:
+async def test_the_total_of_nothing_known_is_zero_so_that_a_scaler_gets_numbers() -> None:
     board = Board(Time().now)
     add(board, SHARD, state="Creating")
-    add(board, QUEUE, backlog=lambda: None)
+    add(board, QUEUE, backlog=answer(None))
+    await board.ask_backlogs()
     lag = board.lag()
     assert [each["seconds"] for each in lag["mappings"].values()] == [None, None]
     assert [each["records"] for each in lag["mappings"].values()] == [None, None]

@@ -17,7 +17,7 @@ from poller.interfaces import Failure
 from poller.observe.board import Board
 from poller.observe.metrics import Metrics
 from poller.observe.tally import Tally
-from tests.observe.values import NOW, QUEUE, SHARD, Time, batch, messages, records, snapshot
+from tests.observe.values import NOW, QUEUE, SHARD, Time, answer, batch, messages, records, snapshot
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0,text/plain;version=0.0.4;q=0.5"
 OF_SHARD = {"mapping": SHARD.mapping, "function": "orders", "shard": SHARD.shard}
@@ -39,7 +39,7 @@ class Watched:
                 source_arn=unit.source_arn,
                 of_file=True,
                 state="Enabled",
-                backlog=None if unit.shard else lambda: 40,
+                backlog=None if unit.shard else answer(40),
             )
         self.look = snapshot(unsettled=2, in_flight=1, oldest=NOW - 30, blocked="boom")
         self.board.register(SHARD, snapshot=lambda: self.look, deadline=lambda: None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from poller.core.model import Batch, ClosedBy, Instant, MessageBatch, Snapshot
@@ -68,3 +68,12 @@ def snapshot(
     caught_up: bool = False,
 ) -> Snapshot:
     return Snapshot(unsettled, unsettled * 100, in_flight, read_up_to, oldest, blocked, caught_up)
+
+
+def answer(backlog: int | None) -> Callable[[], Awaitable[int | None]]:
+    """What a queue says when it is asked how many messages wait."""
+
+    async def say() -> int | None:
+        return backlog
+
+    return say

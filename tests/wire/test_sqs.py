@@ -159,7 +159,7 @@ def test_a_receive_passes_what_it_must() -> None:
     assert json.loads(sqs.receive_request("u", 25, 61, None)) == {
         "QueueUrl": "u",
         "MaxNumberOfMessages": 10,
-        "WaitTimeSeconds": 20,
+        "WaitTimeSeconds": 5,
         "VisibilityTimeout": 61,
         "AttributeNames": ["All"],
         "MessageAttributeNames": ["All"],
