@@ -22,7 +22,7 @@ help:  ## Say what the targets do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/demo.stamp  ## Run everything on this machine, with nothing to configure
-	@$(BIN)/poller demo $(ARGS)
+	@$(BIN)/poller demo --for 20 $(ARGS)
 
 test: $(VENV)/dev.stamp  ## Run all tests
 	@$(BIN)/python -m tests.npm.install
