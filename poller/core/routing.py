@@ -8,16 +8,25 @@ passed them.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
+from zlib import crc32
 
 from .model import LaneMarks, Record
 
 
 def lane_of(record: Record, count: int) -> int:
-    """A record without a key has no order to keep; its sequence number spreads it."""
-    key = record.key
-    return zlib.crc32((record.sequence if key is None else key).encode()) % count
+    return lanes_of((record,), count)[0]
+
+
+def lanes_of(records: Sequence[Record], count: int) -> list[int]:
+    """The lane of each record of `count` lanes.
+
+    A record without a key has no order to keep; its sequence number spreads it.
+    """
+    return [
+        crc32((record.sequence if (key := record.key) is None else key).encode()) % count
+        for record in records
+    ]
 
 
 class Ahead:

@@ -29,7 +29,7 @@ from .model import (
     Snapshot,
 )
 from .policy import StreamPolicy
-from .routing import Ahead, lane_of
+from .routing import Ahead, lanes_of
 from .steps import (
     Checkpoint,
     Checkpointed,
@@ -153,22 +153,27 @@ class StreamMachine:
         if len(self._lanes) == 1 and self._accept is None and not self._ahead:
             self._lanes[0].add(fact.records, ordinals, size=fact.size, now=now)
         else:
-            self._route(fact.records, ordinals, now)
+            self._route(fact.records, ordinals, fact.size, now)
 
-    def _route(self, records: Sequence[Record], ordinals: Sequence[int], now: Instant) -> None:
+    def _route(
+        self, records: Sequence[Record], ordinals: Sequence[int], size: int, now: Instant
+    ) -> None:
         """Sort records into lanes; those rejected or done before a restart are settled."""
-        lanes = self._lanes
-        parts: list[tuple[list[Record], list[int]]] = [([], []) for _ in lanes]
-        for record, ordinal in zip(records, ordinals, strict=True):
+        parts: list[tuple[list[Record], list[int]]] = [([], []) for _ in self._lanes]
+        lanes = lanes_of(records, len(parts))
+        for record, ordinal, lane in zip(records, ordinals, lanes, strict=True):
             if self._accept is not None and not self._accept(record):
                 continue
             if self._ahead and self._ahead.covers(record):
                 continue
-            routed, places = parts[lane_of(record, len(lanes))]
+            routed, places = parts[lane]
             routed.append(record)
             places.append(ordinal)
-        for lane, (routed, places) in zip(lanes, parts, strict=True):
-            lane.add(routed, places, size=sum(record.size for record in routed), now=now)
+        # What all records take together bounds each lane's part, and costs nothing to know.
+        is_bound = size <= self._policy.batch_bytes_max
+        for target, (routed, places) in zip(self._lanes, parts, strict=True):
+            bound = size if is_bound else sum(record.size for record in routed)
+            target.add(routed, places, size=bound, now=now)
 
     def _fetch_failed(self, fact: FetchFailed, now: Instant) -> None:
         self._fetching = False

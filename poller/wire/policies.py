@@ -15,9 +15,10 @@ from .mappings import MappingConfig
 POLL_INTERVALS: dict[SourceKind, Seconds] = {SourceKind.KINESIS: 1.0, SourceKind.DYNAMODB: 0.25}
 FETCH_LIMITS = {SourceKind.KINESIS: 10_000, SourceKind.DYNAMODB: 1_000}
 
-# A read brings a few batches for every lane and not all that the service would give, so that a
-# busy shard of small records stays within 2 MB.
+# A read brings some batches, a few for every lane, and not all that the service would give, so that
+# a busy shard of small records stays within 2 MB.
 FETCH_BATCHES = 20
+FETCH_BATCHES_OF_LANE = 5
 FETCH_MIN = 1_000
 
 
@@ -25,7 +26,8 @@ def stream_policy(config: MappingConfig) -> StreamPolicy:
     """What each shard of a mapping's stream is read and retried by."""
     kind = config.source.kind
     assert kind.is_stream, kind
-    wanted = FETCH_BATCHES * config.batch_size * config.parallelization_factor
+    batches = max(FETCH_BATCHES, FETCH_BATCHES_OF_LANE * config.parallelization_factor)
+    wanted = batches * config.batch_size
     return StreamPolicy(
         batch_size=config.batch_size,
         batch_window=float(config.maximum_batching_window_in_seconds),

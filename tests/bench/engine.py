@@ -23,6 +23,8 @@ from poller.sources.sqs import SqsSource
 from poller.stores.sqlite import open_sqlite
 from poller.targets.http_endpoint import HttpEndpoint
 from poller.wire.arns import mapping_uuid
+from poller.wire.mappings import MappingConfig, parse_mapping
+from poller.wire.policies import stream_policy
 from tests.bench import parts, replies
 from tests.bench.sampling import Sample, Spending
 
@@ -40,24 +42,24 @@ class Nothing:
 
 
 async def kinesis_one_lane(url: str, seconds: float) -> Sample:
-    return await _kinesis(url, seconds, Nothing(), StreamPolicy(fetch_max=2000))
+    return await _kinesis(url, seconds, Nothing())
 
 
 async def kinesis_ten_lanes(url: str, seconds: float) -> Sample:
-    return await _kinesis(url, seconds, Nothing(), StreamPolicy(lanes=10))
+    return await _kinesis(url, seconds, Nothing(), ParallelizationFactor=10)
 
 
 async def kinesis_to_http(url: str, seconds: float) -> Sample:
     endpoint = HttpEndpoint([url], timeout=TIMEOUT, concurrency=None, headers={}, now=time.time)
     async with endpoint as target:
-        return await _kinesis(url, seconds, target, StreamPolicy(fetch_max=2000))
+        return await _kinesis(url, seconds, target)
 
 
 async def dynamodb(url: str, seconds: float) -> Sample:
     async with parts.session(url) as aws:
         arn = replies.stream_arn("busy-4")
         client = aws.json_client("dynamodbstreams")
-        policy = StreamPolicy(batch_size=1000, fetch_max=1000)
+        policy = _policy(arn, BatchSize=1000)
         source = DynamoDBStreamsSource(client, stream_arn=arn, now=time.time)
         return await _run(seconds, [_stream(arn, source, Nothing(), policy)])
 
@@ -89,7 +91,7 @@ async def idle_shards(url: str, seconds: float) -> Sample:
     """Polls of many idle shards at their own pace of one a second; units are polls."""
     async with parts.session(url) as aws:
         arn = replies.arn("idle-500")
-        spec = _stream(arn, parts.kinesis(aws, arn), Nothing(), StreamPolicy())
+        spec = _stream(arn, parts.kinesis(aws, arn), Nothing(), _policy(arn))
         async with _engine([spec]) as tally:
             await asyncio.sleep(2.0)
             before = tally.of_mapping(spec.uuid).fetches
@@ -98,10 +100,19 @@ async def idle_shards(url: str, seconds: float) -> Sample:
             return spending.sample(tally.of_mapping(spec.uuid).fetches - before)
 
 
-async def _kinesis(url: str, seconds: float, target: Target, policy: StreamPolicy) -> Sample:
+async def _kinesis(url: str, seconds: float, target: Target, **settings: Any) -> Sample:
     async with parts.session(url) as aws:
         arn = replies.arn("busy-4")
+        policy = _policy(arn, **settings)
         return await _run(seconds, [_stream(arn, parts.kinesis(aws, arn), target, policy)])
+
+
+def _policy(arn: str, **settings: Any) -> StreamPolicy:
+    """What the settings of a config file come to."""
+    request = {"EventSourceArn": arn, "FunctionName": "nothing", "StartingPosition": "TRIM_HORIZON"}
+    config = parse_mapping(request | settings, now=time.time())
+    assert isinstance(config, MappingConfig), config
+    return stream_policy(config)
 
 
 async def _run(seconds: float, specs: Sequence[Spec]) -> Sample:
