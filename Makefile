@@ -16,10 +16,10 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench lock clean
+.PHONY: help demo test test-slow lint format bench lock clean
 
 help:  ## Say what the targets do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/demo.stamp  ## Run everything on this machine, with nothing to configure
 	@$(BIN)/poller demo --for 20 $(ARGS)
@@ -27,6 +27,10 @@ demo: $(VENV)/demo.stamp  ## Run everything on this machine, with nothing to con
 test: $(VENV)/dev.stamp  ## Run all tests
 	@$(BIN)/python -m tests.npm.install
 	@$(BIN)/pytest $(ARGS)
+
+test-slow: $(VENV)/dev.stamp  ## Run the tests that really wait for minutes
+	@$(BIN)/python -m tests.npm.install
+	@$(BIN)/pytest -m slow $(ARGS)
 
 lint: $(VENV)/dev.stamp  ## Check style, types and layers
 	$(BIN)/ruff check
