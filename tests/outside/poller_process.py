@@ -32,7 +32,7 @@ START_TIMEOUT = 30.0
 STOP_TIMEOUT = 60.0  # running invocations may end, and long polls take up to 20 s
 LOG_TAIL_BYTES = 8000
 
-_LISTENING = re.compile(r"listening on (http://[^\s]+)")
+_LISTENING = re.compile(r'listening on (http://[^\s"]+)')
 _SAMPLE = re.compile(r"(?P<name>[a-z_]+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)(?: \S+)?")
 _LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
 
