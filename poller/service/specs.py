@@ -144,6 +144,7 @@ class SpecMaker:
             start=_start(config),
             now=self._now,
             paces=self._paces,
+            by_arn=session.endpoint_url("kinesis") is None,
         )
 
     def _stored(self, mapping: MappingSettings) -> StoredMapping:

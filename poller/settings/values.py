@@ -13,10 +13,8 @@ from urllib.parse import urlsplit
 
 from poller.core.model import Seconds
 from poller.errors import ConfigError
+from poller.targets.http_addresses import EMULATOR_PATH
 from poller.wire.mappings import MappingConfig
-
-# Where a Lambda Runtime Interface Emulator is invoked.
-EMULATOR_PATH = "/2015-03-31/functions/function/invocations"
 
 
 class InvalidConfig(ConfigError):

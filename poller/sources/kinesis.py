@@ -56,9 +56,11 @@ class _Pin:
 
 
 class KinesisSource:
-    """A `ShardSource`; streams are called by their name, which every server understands.
+    """A `ShardSource`.
 
-    `page_shards`: how many shards a page of the listing holds (AWS: up to 10,000).
+    Streams are called by their name, which every server understands, or with `by_arn` by their ARN,
+    which AWS needs for a stream of another account.  `page_shards`: how many shards a page of the
+    listing holds (AWS: up to 10,000).
     """
 
     def __init__(
@@ -70,11 +72,13 @@ class KinesisSource:
         start: Start,
         now: Callable[[], Instant],
         paces: Paces,
+        by_arn: bool = False,
         page_shards: int = PAGE_SHARDS,
     ) -> None:
         self._client = client
         self._arn = stream_arn
         self._name = stream_arn.rpartition("/")[2]
+        self._stream = {"StreamARN": stream_arn} if by_arn else {"StreamName": self._name}
         self._start = start
         self._now = now
         self._paces = paces
@@ -145,7 +149,7 @@ class KinesisSource:
 
     async def iterator(self, shard: str, seek: Seek) -> str:
         """A fresh iterator.  Raises AwsError, Malformed."""
-        request = {"StreamName": self._name, "ShardId": shard, **seek}
+        request = {**self._stream, "ShardId": shard, **seek}
         body = await self._client.call("GetShardIterator", msgspec.json.encode(request))
         return iterator_of(body)
 
@@ -172,7 +176,7 @@ class KinesisSource:
         return pin.iterator
 
     async def _pages(self) -> AsyncIterator[ShardsReply]:
-        page = await self._page({"StreamName": self._name, "MaxResults": self._page_shards})
+        page = await self._page({**self._stream, "MaxResults": self._page_shards})
         yield page
         for _ in range(PAGES_MAX):
             if not page.next_token:
@@ -189,7 +193,7 @@ class KinesisSource:
         except AwsError as error:
             if error.retryable or error.unauthorised:
                 raise
-        return await self._page({"StreamName": self._name, **request})
+        return await self._page({**self._stream, **request})
 
     async def _page(self, request: dict[str, Any]) -> ShardsReply:
         body = msgspec.json.encode(request)

@@ -37,6 +37,7 @@ async def source_of(
     *,
     now: Callable[[], Instant] = time.time,
     page_shards: int = 1000,
+    by_arn: bool = False,
 ) -> AsyncIterator[KinesisSource]:
     """A source over `stream`, without a pace, so that nothing waits."""
     async with AwsSession(AwsSettings(region="us-east-1", endpoint_url=url)) as session:
@@ -48,6 +49,7 @@ async def source_of(
             now=now,
             paces=Paces(0.0),
             page_shards=page_shards,
+            by_arn=by_arn,
         )
 
 

@@ -11,12 +11,13 @@ from poller.core.model import Position
 from poller.errors import SourceMissing
 from poller.sources import kinesis
 from poller.sources.kinesis import Latest
-from tests.aws.canned import Answer, Call, Says, error
+from tests.aws.canned import Answer, Call, Says, canned, error
 from tests.sources.kinesis_scripts import (
     EXPIRED,
     NOT_FOUND,
     NOW,
     SHARD,
+    STREAM,
     THROTTLED,
     Clock,
     Script,
@@ -24,7 +25,7 @@ from tests.sources.kinesis_scripts import (
     shard,
     source_on,
 )
-from tests.sources.kinesis_streams import fetch
+from tests.sources.kinesis_streams import fetch, source_of
 
 
 async def test_pages_are_asked_for_by_the_token_alone() -> None:
@@ -44,6 +45,18 @@ async def test_pages_are_asked_for_by_the_token_alone() -> None:
         {"StreamName": "orders", "MaxResults": 1000},
         {"NextToken": "more", "MaxResults": 1000},
     ]
+
+
+async def test_a_stream_of_another_account_is_called_by_its_arn() -> None:
+    async with (
+        canned(Script(records=[page(1)])) as server,
+        source_of(server.url, STREAM, by_arn=True) as source,
+    ):
+        (listed,) = await source.shards()
+        await source.reader(listed.id, None).read(10)
+    named = [call.json for call in server.calls if call.operation != "GetRecords"]
+    assert [request.get("StreamARN") for request in named] == [STREAM.arn, STREAM.arn]
+    assert not [request for request in named if "StreamName" in request]
 
 
 async def test_a_listing_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
