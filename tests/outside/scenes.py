@@ -105,7 +105,7 @@ class Scene:
         self.until(enough)
         return self.batches
 
-    def documents(self, count: int = 1) -> list[str]:
+    def documents(self, count: int = 1, timeout: float = TIMEOUT) -> list[str]:
         """The failure documents, as text, once there are so many."""
 
         def arrived() -> bool:
@@ -115,7 +115,7 @@ class Scene:
                 self._documents += received(self.url, self.queue)
             return len(self._documents) >= count
 
-        self.until(arrived)
+        self.until(arrived, timeout)
         return self._documents
 
     def objects(self) -> list[tuple[str, str]]:
