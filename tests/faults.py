@@ -138,6 +138,8 @@ class Proxy:
         self._script: Callable[[Call], Fault | None] | None = None
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        # A task that waits for the server alone, its client gone, is known to nobody else.
+        self._serving: set[asyncio.Task[None] | None] = set()
         self._port = 0
         self.calls: list[Call] = []
         self.up()
@@ -204,6 +206,7 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        self._serving.add(asyncio.current_task())
         try:
             while (request := await read_message(reader)) is not None:
                 exchange = Exchange(request, writer, self._upstream)
@@ -214,6 +217,7 @@ class Proxy:
         finally:
             self._writers.discard(writer)
             await close(writer)
+            self._serving.discard(asyncio.current_task())
 
 
 @contextlib.contextmanager
