@@ -86,7 +86,7 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
 def reset(writer: asyncio.StreamWriter) -> None:
     """Close the connection at once, so that the other side sees a reset."""
     connection = writer.get_extra_info("socket")
-    if connection is not None:
+    if connection is not None and connection.fileno() >= 0:  # else it is closed already
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
     writer.transport.abort()
 

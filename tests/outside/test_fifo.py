@@ -64,35 +64,39 @@ class ThrottlingGroupA:
         return Answer(status=429 if self._seen <= 3 else 200)
 
 
-WANTED = {
-    "shape": Wanted([message("a0")], fifo=True),
-    "one group": Wanted(
-        [message(f"a{number}") for number in range(PER_GROUP)], slow, {"BatchSize": 1}, fifo=True
-    ),
-    "slow": Wanted(MIXED, slow, {"BatchSize": 1}, fifo=True),
-    "slow in batches": Wanted(MIXED, slow, {"BatchSize": 3}, fifo=True),
-    "failing": Wanted(
-        [message(body) for body in ("a0", "b0", "a1", "b1", "a2", "b2", "a3", "b3")],
-        failing_a1_once,
-        {"BatchSize": 1},
-        visibility=3,
-        fifo=True,
-    ),
-    "partial": Wanted(
-        [message(f"a{number}") for number in range(1, 5)],
-        failing_all_but_the_first,
-        REPORTING,
-        visibility=2,
-        fifo=True,
-        receives_max=2,
-    ),
-    "throttled": Wanted(MIXED, ThrottlingGroupA(), {"BatchSize": 1}, fifo=True),
-}
+def wanted() -> dict[str, Wanted]:
+    return {
+        "shape": Wanted([message("a0")], fifo=True),
+        "one group": Wanted(
+            [message(f"a{number}") for number in range(PER_GROUP)],
+            slow,
+            {"BatchSize": 1},
+            fifo=True,
+        ),
+        "slow": Wanted(MIXED, slow, {"BatchSize": 1}, fifo=True),
+        "slow in batches": Wanted(MIXED, slow, {"BatchSize": 3}, fifo=True),
+        "failing": Wanted(
+            [message(body) for body in ("a0", "b0", "a1", "b1", "a2", "b2", "a3", "b3")],
+            failing_a1_once,
+            {"BatchSize": 1},
+            visibility=3,
+            fifo=True,
+        ),
+        "partial": Wanted(
+            [message(f"a{number}") for number in range(1, 5)],
+            failing_all_but_the_first,
+            REPORTING,
+            visibility=2,
+            fifo=True,
+            receives_max=2,
+        ),
+        "throttled": Wanted(MIXED, ThrottlingGroupA(), {"BatchSize": 1}, fifo=True),
+    }
 
 
 @pytest.fixture(scope="module")
 def at_work(ministack_url: str) -> Iterator[Lanes]:
-    with lanes(ministack_url, WANTED) as running:
+    with lanes(ministack_url, wanted()) as running:
         yield running
 
 

@@ -88,46 +88,52 @@ ATTRIBUTES = {
     "WeeksOn": string("6", "Number"),
 }
 
-WANTED = {
-    "plain": Wanted([BODY]),
-    "windowed": Wanted([BODY], settings={"MaximumBatchingWindowInSeconds": 1}),
-    "attributes": Wanted(
-        [
-            {"MessageBody": "documented", "MessageAttributes": ATTRIBUTES},
-            {
-                "MessageBody": "binary",
-                "MessageAttributes": {"Picture": {"DataType": "Binary.png", "BinaryValue": BINARY}},
-            },
-        ]
-    ),
-    "failing once": Wanted(["m"], failing_first, visibility=2),
-    "redriven": Wanted(["m"], always_failing, visibility=1, receives_max=2),
-    "partial": Wanted(["a", "b", "c"], failing_b_first, REPORTING, visibility=2),
-    "good replies": Wanted(GOOD_REPLIES[1:], replying_with_the_body, {"BatchSize": 1, **REPORTING}),
-    "empty reply": Wanted(["m"], settings=REPORTING),
-    "bad replies": Wanted(
-        BAD_REPLIES, replying_with_the_body, {"BatchSize": 1, **REPORTING}, visibility=2
-    ),
-    "not reporting": Wanted(["a", "b"], reporting_all),
-    "gathered": Wanted(
-        [f"m{number}" for number in range(15)],
-        settings={"BatchSize": 100, "MaximumBatchingWindowInSeconds": 2},
-    ),
-    "full": Wanted(
-        [f"m{number}" for number in range(24)],
-        settings={"BatchSize": 12, "MaximumBatchingWindowInSeconds": 300},
-    ),
-    "throttled": Wanted(
-        [f"m{number}" for number in range(8)], throttling_ten_times, {"BatchSize": 1}
-    ),
-    "throttled for long": Wanted(["m"], ThrottlingForLong(), visibility=4),
-    "too slow": Wanted(["m"], too_slow_at_first, visibility=2),
-}
+
+def wanted() -> dict[str, Wanted]:
+    return {
+        "plain": Wanted([BODY]),
+        "windowed": Wanted([BODY], settings={"MaximumBatchingWindowInSeconds": 1}),
+        "attributes": Wanted(
+            [
+                {"MessageBody": "documented", "MessageAttributes": ATTRIBUTES},
+                {
+                    "MessageBody": "binary",
+                    "MessageAttributes": {
+                        "Picture": {"DataType": "Binary.png", "BinaryValue": BINARY}
+                    },
+                },
+            ]
+        ),
+        "failing once": Wanted(["m"], failing_first, visibility=2),
+        "redriven": Wanted(["m"], always_failing, visibility=1, receives_max=2),
+        "partial": Wanted(["a", "b", "c"], failing_b_first, REPORTING, visibility=2),
+        "good replies": Wanted(
+            GOOD_REPLIES[1:], replying_with_the_body, {"BatchSize": 1, **REPORTING}
+        ),
+        "empty reply": Wanted(["m"], settings=REPORTING),
+        "bad replies": Wanted(
+            BAD_REPLIES, replying_with_the_body, {"BatchSize": 1, **REPORTING}, visibility=2
+        ),
+        "not reporting": Wanted(["a", "b"], reporting_all),
+        "gathered": Wanted(
+            [f"m{number}" for number in range(15)],
+            settings={"BatchSize": 100, "MaximumBatchingWindowInSeconds": 2},
+        ),
+        "full": Wanted(
+            [f"m{number}" for number in range(24)],
+            settings={"BatchSize": 12, "MaximumBatchingWindowInSeconds": 300},
+        ),
+        "throttled": Wanted(
+            [f"m{number}" for number in range(8)], throttling_ten_times, {"BatchSize": 1}
+        ),
+        "throttled for long": Wanted(["m"], ThrottlingForLong(), visibility=4),
+        "too slow": Wanted(["m"], too_slow_at_first, visibility=2),
+    }
 
 
 @pytest.fixture(scope="module", params=["ministack_url", "fauxqs_url", "moto_url"])
 def at_work(request: pytest.FixtureRequest) -> Iterator[Lanes]:
-    with lanes(request.getfixturevalue(request.param), WANTED) as running:
+    with lanes(request.getfixturevalue(request.param), wanted()) as running:
         yield running
 
 

@@ -11,9 +11,8 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from tests.functions import Function
 from tests.outside.poller_process import Running, poller
 from tests.waiting import eventually
 
@@ -38,12 +37,17 @@ ENVIRONMENT = {
 LINE_LENGTH_MAX = 1500  # what a person reads as one line
 
 
+class Reachable(Protocol):
+    @property
+    def url(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Mapped:
     """A source, the function that it goes to, and further keys of the mapping and the function."""
 
     source_arn: str
-    function: Function
+    function: Reachable
     settings: Mapping[str, Any] = field(default_factory=dict)
     timeout: float = 1
     name: str = ""
