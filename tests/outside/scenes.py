@@ -1,11 +1,13 @@
-"""Many Kinesis mappings under one poller, each with a stream, a function and failures of its own.
+"""Many stream mappings under one poller, each with a stream, a function and failures of its own.
 
     PLANS = {"poison": Plan(settings={"BatchSize": 1}, answers=..., records=("a", "b"))}
 
     with staged(url, PLANS) as scenes:
-        scenes["poison"].until(lambda: scenes["poison"].batches == [["a"], ["b"]])
+        assert scenes["poison"].after(2) == [["a"], ["b"]]
 
-Starting a poller takes seconds and waiting for retries does too, so scenes run side by side.
+A stream is one of Kinesis, where a record's data is its text, or that of a DynamoDB table, where
+the text is the item's id.  Starting a poller takes seconds and waiting for retries does too, so
+scenes run side by side.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import Any, Literal
 
 from tests.functions import Answer, Call, Function, errored, failed_items, function
 from tests.outside.poller_process import LOG_TAIL_BYTES, Running, poller
-from tests.servers import Queue, Stream, aws, new_queue, new_stream
+from tests.servers import Queue, Stream, Table, aws, new_queue, new_stream, new_table
 from tests.waiting import TIMEOUT, eventually
 
 REGION = "us-east-1"
@@ -46,6 +48,7 @@ class Plan:
     answers: Callable[[Call], Answer] = succeed
     records: Sequence[str | bytes] = ()
     failures_to: Literal["sqs", "sns", "s3"] | None = None
+    view: str | None = None  # of the stream of a table; None: a Kinesis stream
 
 
 @dataclass(slots=True)
@@ -54,7 +57,7 @@ class Scene:
 
     name: str
     url: str
-    stream: Stream
+    stream: Stream  # of a table: the table's name and its stream's ARN
     stub: Function
     destination: str | None  # an ARN
     queue: Queue | None  # where documents arrive, unless that is a bucket
@@ -148,7 +151,7 @@ def staged(url: str, plans: Mapping[str, Plan], **aws_config: Any) -> Iterator[d
 
 
 def _scene(stack: contextlib.ExitStack, url: str, name: str, plan: Plan) -> Scene:
-    stream = new_stream(url)
+    stream = new_stream(url) if plan.view is None else stream_of(new_table(url, plan.view))
     put(url, stream, *plan.records)
     stub = stack.enter_context(function(plan.answers))
     match plan.failures_to:
@@ -161,7 +164,7 @@ def _scene(stack: contextlib.ExitStack, url: str, name: str, plan: Plan) -> Scen
             sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue.arn)
             return Scene(name, url, stream, stub, topic, queue)
         case "s3":
-            bucket = stream.name.replace("stream", "bucket")
+            bucket = f"bucket-{stream.name}"
             aws("s3", url).create_bucket(Bucket=bucket)
             return Scene(name, url, stream, stub, f"arn:aws:s3:::{bucket}", None)
         case None:
@@ -170,20 +173,50 @@ def _scene(stack: contextlib.ExitStack, url: str, name: str, plan: Plan) -> Scen
 
 def _mapping(scene: Scene, plan: Plan) -> dict[str, Any]:
     failures = {"DestinationConfig": {"OnFailure": {"Destination": scene.destination}}}
+    settings = {**(failures if scene.destination else {}), **plan.settings}
+    return mapping(scene.stream, scene.name, **settings)
+
+
+# Configs, where scenes are not enough.
+
+
+def mapping(stream: Stream, function: str, **settings: Any) -> dict[str, Any]:
     return {
-        "EventSourceArn": scene.stream.arn,
-        "FunctionName": scene.name,
+        "EventSourceArn": stream.arn,
+        "FunctionName": function,
         "StartingPosition": "TRIM_HORIZON",
-        **(failures if scene.destination else {}),
-        **plan.settings,
+        **settings,
+    }
+
+
+def config(
+    url: str, functions: Mapping[str, Function], *mappings: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "aws": {"endpoint_url": url, "region": REGION},
+        "functions": {name: {"url": stub.url} for name, stub in functions.items()},
+        "mappings": list(mappings),
     }
 
 
 # Records.
 
 
+def stream_of(table: Table) -> Stream:
+    return Stream(table.name, table.stream_arn)
+
+
+def is_dynamodb(stream: Stream) -> bool:
+    return stream.arn.startswith("arn:aws:dynamodb:")
+
+
 def put(url: str, stream: Stream, *records: str | bytes) -> None:
     """Put `records`, in order, in as few calls as a call of 5 MB allows."""
+    if is_dynamodb(stream):
+        for record in records:
+            assert isinstance(record, str)
+            aws("dynamodb", url).put_item(TableName=stream.name, Item={"id": {"S": record}})
+        return
     kinesis = aws("kinesis", url)
     rest = [record.encode() if isinstance(record, str) else record for record in records]
     while rest:
@@ -193,22 +226,34 @@ def put(url: str, stream: Stream, *records: str | bytes) -> None:
         rest = rest[size:]
 
 
-def read(url: str, stream: Stream, shard: str = SHARD) -> list[dict[str, Any]]:
-    """All records of a shard as boto3 gives them."""
-    kinesis = aws("kinesis", url)
-    place = {"StreamName": stream.name, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}
-    iterator = kinesis.get_shard_iterator(**place)["ShardIterator"]
+def shard_of(url: str, stream: Stream) -> str:
+    """The id of its one shard."""
+    if not is_dynamodb(stream):
+        return SHARD
+    described = aws("dynamodbstreams", url).describe_stream(StreamArn=stream.arn)
+    (shard,) = described["StreamDescription"]["Shards"]
+    return str(shard["ShardId"])
+
+
+def read(url: str, stream: Stream) -> list[dict[str, Any]]:
+    """All records of its one shard as boto3 gives them."""
+    if is_dynamodb(stream):
+        client, place = aws("dynamodbstreams", url), {"StreamArn": stream.arn}
+    else:
+        client, place = aws("kinesis", url), {"StreamName": stream.name}
+    place |= {"ShardId": shard_of(url, stream), "ShardIteratorType": "TRIM_HORIZON"}
+    iterator = client.get_shard_iterator(**place)["ShardIterator"]
     found: list[dict[str, Any]] = []
-    while page := kinesis.get_records(ShardIterator=iterator):
+    while (page := client.get_records(ShardIterator=iterator))["Records"]:
         found += page["Records"]
-        if not page["Records"]:
-            return found
         iterator = page["NextShardIterator"]
     return found
 
 
 def text(record: Any) -> str:
     """What was put, of an event's record."""
+    if "dynamodb" in record:
+        return str(record["dynamodb"]["Keys"]["id"]["S"])
     return base64.b64decode(record["kinesis"]["data"]).decode()
 
 
@@ -219,6 +264,8 @@ def texts(call: Call) -> list[str]:
 def sequence(call: Call, wanted: str) -> str:
     """The sequence number of the record with this text."""
     (found,) = (each for each in call.records if text(each) == wanted)
+    if "dynamodb" in found:
+        return str(found["dynamodb"]["SequenceNumber"])
     return str(found["kinesis"]["sequenceNumber"])
 
 
@@ -276,15 +323,17 @@ def document(
             "executedVersion": "$LATEST",
             "functionError": function_error,
         }
+    of_table = is_dynamodb(scene.stream)
+    changes = [record["dynamodb"] if of_table else record for record in records]
     body |= {
         "version": "1.0",
         "timestamp": timestamp,
-        "KinesisBatchInfo": {
-            "shardId": SHARD,
-            "startSequenceNumber": records[0]["SequenceNumber"],
-            "endSequenceNumber": records[-1]["SequenceNumber"],
-            "approximateArrivalOfFirstRecord": arrival(records[0]),
-            "approximateArrivalOfLastRecord": arrival(records[-1]),
+        "DDBStreamBatchInfo" if of_table else "KinesisBatchInfo": {
+            "shardId": shard_of(scene.url, scene.stream),
+            "startSequenceNumber": changes[0]["SequenceNumber"],
+            "endSequenceNumber": changes[-1]["SequenceNumber"],
+            "approximateArrivalOfFirstRecord": arrival(changes[0]),
+            "approximateArrivalOfLastRecord": arrival(changes[-1]),
             "batchSize": len(records),
             "streamArn": scene.stream.arn,
         },
@@ -301,7 +350,10 @@ def timestamp_of(document: str) -> str:
 
 
 def arrival(record: Mapping[str, Any]) -> str:
-    """With milliseconds, in UTC."""
+    """In UTC; Kinesis with milliseconds, DynamoDB without a fraction."""
+    created = record.get("ApproximateCreationDateTime")
+    if created is not None:
+        return f"{created.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     at = record["ApproximateArrivalTimestamp"].astimezone(UTC)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"
 

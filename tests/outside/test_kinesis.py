@@ -24,8 +24,10 @@ from tests.outside.scenes import (
     Plan,
     Scene,
     compact,
+    config,
     document,
     fail_on,
+    mapping,
     put,
     read,
     staged,
@@ -40,26 +42,6 @@ MEGABYTE = 1_000_000
 WINDOW = 5
 RECORD_AGE_MAX = 60  # the least that AWS takes
 TEXTS = [str(number) for number in range(25)]
-
-
-def mapping(stream: Stream, function: str, **settings: Any) -> dict[str, Any]:
-    return {
-        "EventSourceArn": stream.arn,
-        "FunctionName": function,
-        "StartingPosition": "TRIM_HORIZON",
-        **settings,
-    }
-
-
-def config(
-    url: str, functions: Mapping[str, Function], *mappings: Mapping[str, Any]
-) -> dict[str, Any]:
-    return {
-        "aws": {"endpoint_url": url, "region": REGION},
-        "functions": {name: {"url": stub.url} for name, stub in functions.items()},
-        "mappings": list(mappings),
-    }
-
 
 # Events.
 
@@ -134,9 +116,12 @@ def briefly(_call: Call) -> Answer:
     return Answer(delay=0.01)
 
 
-def test_every_record_of_every_shard_comes_once_and_in_order_per_key(ministack_url: str) -> None:
-    stream = new_stream(ministack_url, SHARDS)
-    kinesis = aws("kinesis", ministack_url)
+@pytest.mark.parametrize("server", ["ministack", "kinesalite"])
+def test_every_record_of_every_shard_comes_once_and_in_order_per_key(
+    server: str, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue(f"{server}_url")
+    stream, kinesis = new_stream(url, SHARDS), aws("kinesis", url)
     for start in range(0, RECORDS, 500):
         entries = [
             {"Data": f"{number}".encode(), "PartitionKey": f"key-{number % KEYS}"}
@@ -145,7 +130,7 @@ def test_every_record_of_every_shard_comes_once_and_in_order_per_key(ministack_u
         kinesis.put_records(StreamName=stream.name, Records=entries)
     with function(briefly) as one, function(briefly) as ten:
         settings = config(
-            ministack_url,
+            url,
             {"one": one, "ten": ten},
             mapping(stream, "one", BatchSize=100),
             mapping(stream, "ten", BatchSize=100, ParallelizationFactor=10),
