@@ -354,14 +354,17 @@ def test_a_python_handler_gets_the_same_events(moto_url: str, tmp_path: Path) ->
     assert failure["payload"] == poison
 
 
-# Age.
+# Records that are not sent.
 
 
-def older(reply: Any) -> Any:
-    """The reply, with records of the text "old" 80 seconds older."""
+def altered(reply: Any) -> Any:
+    """The reply, with records of the text "old" 80 seconds older, and "huge" of 5 MB."""
     for record in reply["Records"]:
-        if base64.b64decode(record["Data"]) == b"old":
-            record["ApproximateArrivalTimestamp"] -= 80
+        match base64.b64decode(record["Data"]):
+            case b"old":
+                record["ApproximateArrivalTimestamp"] -= 80
+            case b"huge":
+                record["Data"] = base64.b64encode(bytes(5 * MEGABYTE)).decode()
     return reply
 
 
@@ -370,28 +373,31 @@ def request_id_of(document: str) -> str:
     return str(uuid.UUID(json.loads(document)["requestContext"]["requestId"]))
 
 
-def test_a_record_that_is_too_old_when_read_is_recorded_alone(moto_url: str) -> None:
-    plan = Plan(
-        settings={"MaximumRecordAgeInSeconds": RECORD_AGE_MAX, "MaximumRetryAttempts": 0},
-        records=("old", "b", "c"),
-        failures_to="sqs",
-    )
+def test_records_too_old_or_too_large_are_recorded_alone_and_never_sent(moto_url: str) -> None:
+    conditions = {"old": "RecordAgeExceeded", "huge": "RecordTooLarge"}
+    plans = {
+        name: Plan(
+            settings={"MaximumRecordAgeInSeconds": RECORD_AGE_MAX, "MaximumRetryAttempts": 0},
+            records=(name, "b", "c"),
+            failures_to="sqs",
+        )
+        for name in conditions
+    }
     with faulty(moto_url) as proxy:
-        proxy.inject(Rewrite(older), on="GetRecords", times=None)
-        with staged(moto_url, {"aged": plan}, endpoints={"kinesis": proxy.url}) as scenes:
-            scene = scenes["aged"]
-            assert scene.after(1) == [["b", "c"]]
-            (found,) = scene.documents()
-            record = read(proxy.url, scene.stream)[0]
-
-    assert found == document(
-        scene,
-        timestamp_of(found),
-        [record],
-        request_id=request_id_of(found),
-        invocations=1,
-        condition="RecordAgeExceeded",
-    )
+        proxy.inject(Rewrite(altered), on="GetRecords", times=None)
+        with staged(moto_url, plans, endpoints={"kinesis": proxy.url}) as scenes:
+            for name, condition in conditions.items():
+                scene = scenes[name]
+                assert scene.after(1) == [["b", "c"]]
+                (found,) = scene.documents()
+                assert found == document(
+                    scene,
+                    timestamp_of(found),
+                    read(proxy.url, scene.stream)[:1],
+                    request_id=request_id_of(found),
+                    invocations=1,
+                    condition=condition,
+                )
 
 
 @pytest.mark.slow
