@@ -88,13 +88,12 @@ class FifoMessages:
     def take(self, now: Instant, *, locked: Groups, flush: bool) -> Taken[Message, Instant] | None:
         taken: list[tuple[Message, Instant, Instant]] = []
         left: list[tuple[Message, Instant, Instant]] = []
-        passed = set(locked)  # a message whose group was passed over must wait behind it
         size, fits = 0, True
         for entry in self._waiting:
             message = entry[0]
+            # Once one does not fit none does, so that nothing overtakes in its group.
             fits = fits and (not taken or size + message.size <= self._bytes_max)
-            if not fits or len(taken) == self._count_max or message.group in passed:
-                passed.add(message.group)
+            if not fits or len(taken) == self._count_max or message.group in locked:
                 left.append(entry)
             else:
                 taken.append(entry)

@@ -54,6 +54,8 @@ class StreamChecker:
         self._failed_at: dict[int, Instant] = {}
         self._idle_since: Instant | None = None
         self._fetch_failed_at = BEGINNING
+        low = -1 if stored is None or stored.sequence is None else int(stored.sequence)
+        self._read = sum(int(record.sequence) <= low for record in self._records)
         self._came_at: dict[int, Instant] = {}
         self._free_since: dict[int, Instant] = {}
 
@@ -78,6 +80,7 @@ class StreamChecker:
         self._fetch_failed_at = now
 
     def fetched(self, fact: Fetched, now: Instant) -> None:
+        self._read += len(fact.records)
         self._came_at.update((r.index, now) for r in fact.records)  # type: ignore[attr-defined]
         idle = not fact.records and fact.read_up_to >= fact.asked_at
         self._idle_since = fact.asked_at if idle else None
@@ -181,6 +184,11 @@ class StreamChecker:
 
     def _fetch(self, limit: int, now: Instant) -> None:
         assert 0 < limit <= self.policy.fetch_max
+        first = next((r.index for r in self._records if r.index not in self.settled), None)
+        held = [] if first is None else self._records[first : self._read]
+        assert len(held) + limit <= self.policy.unsettled_max, "reads more than may be unsettled"
+        size = sum(record.size for record in held)
+        assert size < self.policy.unsettled_bytes_max, "reads although it holds enough bytes"
         wait = now - self._fetch_failed_at
         assert wait >= self.policy.backoff_min / 2, "reads again without backing off"
         if self._idle_since is not None:

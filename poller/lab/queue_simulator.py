@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from poller.core.model import (
+    BEGINNING,
     Instant,
     MessageBatch,
     Outcome,
@@ -45,7 +46,6 @@ from poller.core.steps import (
 from .world import MadeMessage
 
 STEPS_MAX = 200_000
-POLL: Seconds = 20.0
 
 Learn = Callable[[Instant], QueueFact]
 
@@ -100,6 +100,9 @@ class QueueSimulation:
     running: dict[int, MessageBatch] = field(default_factory=dict)
     refusing: set[int] = field(default_factory=set)
     released: set[int] = field(default_factory=set)
+    _asked: int = 0
+    _held: set[str] = field(default_factory=set)  # received, and not run yet
+    _receive_failed_at: Instant = BEGINNING
     _may_delete: set[int] = field(default_factory=set)
     _heap: list[tuple[Instant, int, Learn]] = field(default_factory=list)
     _order: count[int] = field(default_factory=count)
@@ -140,6 +143,10 @@ class QueueSimulation:
                 assert not self.refusing, "receives while the function refuses"
                 assert 0 < limit <= 10
                 assert not self.policy.fifo or limit <= self.policy.batch_size
+                pause = self.now - self._receive_failed_at
+                assert pause >= self.policy.backoff_min / 2, "receives again without backing off"
+                self._asked += limit
+                self._has_room()
                 self._after(self.random.uniform(0.05, 1.0), lambda now: self._receive(limit, now))
             case InvokeMessages(batch):
                 self._invoke(batch)
@@ -154,10 +161,23 @@ class QueueSimulation:
             case Finish():
                 assert not self.running, "finished with batches in flight"
 
+    def _has_room(self) -> None:
+        """No more is asked for than free slots could take.
+
+        That is only known where their number is fixed and no message is ever forgotten.
+        """
+        policy = self.policy
+        if policy.concurrency_start == policy.concurrency_max and self.queue.visibility > 1e6:
+            free = (policy.concurrency_max - len(self.running)) * policy.batch_size
+            assert self._asked + len(self._held) <= free, "receives what cannot be invoked soon"
+
     def _receive(self, limit: int, now: Instant) -> QueueFact:
+        self._asked -= limit
         if self.random.random() < self.receive_failures:
+            self._receive_failed_at = now
             return ReceiveFailed("throttled", limit)
         messages = self.queue.receive(limit, now, self.message_size)
+        self._held |= {m.id for m in messages if self.accept is None or self.accept(m)}
         if self.accept is not None:
             self._may_delete |= {m.index for m in messages if not self.accept(m)}
         size = self.message_size * len(messages)
@@ -179,6 +199,7 @@ class QueueSimulation:
             self._in_order(made)
         self.refusing.discard(batch.id)
         self.running[batch.id] = batch
+        self._held -= {message.id for message in made}
         self.peak = max(self.peak, len(self.running))
         assert self.peak <= policy.concurrency_max
         self._after(self.random.uniform(*self.run_latency), lambda now: self._invoked(batch, now))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +11,10 @@ from hypothesis import strategies as st
 
 from poller.core.model import Failed, MessageBatch, Outcome, PartlyFailed, Refused, Succeeded
 from poller.core.policy import QueuePolicy
+from poller.core.queues import QueueMachine
+from poller.core.steps import Receive, Received, ReceiveFailed, Started
 from poller.lab.queue_simulator import MadeQueue, QueueSimulation
+from poller.lab.world import MadeMessage
 
 SETTINGS = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
@@ -126,6 +130,15 @@ def test_messages_of_a_slow_function_are_not_received_before_they_can_run():
     assert set(life.queue.receives.values()) == {1}
 
 
+@settings(SETTINGS, max_examples=100)
+@given(policies, shapes, st.integers(1, 5))
+def test_no_more_is_received_than_free_slots_can_take(policy: QueuePolicy, shape: dict, slots: int):
+    policy = replace(policy, concurrency_start=slots, concurrency_max=slots)
+    life = simulation(policy, {**shape, "visibility": 1e9, "flaky": 0.0})
+    life.run()
+    assert life.queue.deleted == set(range(shape["count"]))
+
+
 def test_the_limit_grows_while_all_slots_are_taken():
     shape = {"count": 2000, "flaky": 0.0, "receive_failures": 0.0, "visibility": 99.0, "seed": 3}
     life = simulation(QueuePolicy(batch_size=1), shape, run_latency=(9.0, 10.0))
@@ -141,3 +154,18 @@ def test_a_throttled_batch_is_tried_again_inside_its_visibility_timeout(window: 
     life.outcome = lambda batch, rng: next(answers, Succeeded())
     life.run()
     assert set(life.queue.receives.values()) == {1}
+
+
+def test_receives_that_were_open_together_fail_together():
+    """One outage is one failure, however many receives it cuts off."""
+    machine = QueueMachine(QueuePolicy(backoff_min=1.0))
+    opened = machine.handle(Started(), 0.0)
+    for number in range(4):
+        received = Received((MadeMessage(str(number), "", None, 1, number),), 1, 10, 30.0)
+        opened += machine.handle(received, 1.0)
+    receives = [command for command in opened if isinstance(command, Receive)]
+    for _ in receives[4:]:
+        machine.handle(ReceiveFailed("cut off", 10), 2.0)
+
+    assert len(receives[4:]) > 3
+    assert machine.deadline() <= 3.0

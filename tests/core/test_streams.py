@@ -212,6 +212,31 @@ def test_other_lanes_run_ahead_while_one_is_stuck():
     assert checker.ran == {record.index for record in records if lane_of(record, 4) != 2}
 
 
+def test_a_stuck_lane_bounds_what_is_read():
+    policy = StreamPolicy(batch_size=100, lanes=2)
+    rng = random.Random(5)
+    records = make_records(15_000, keys=40, random=rng, rate=1e6)
+
+    def outcome(batch: Batch, rng: random.Random) -> Outcome:
+        return Failed("stuck") if batch.lane == 1 else Succeeded()
+
+    world = StreamWorld(records, outcome, rng, stop_at=500.0, run_latency=(0.01, 0.02))
+    _, checker = live(policy, world)
+    first_stuck = next(record.index for record in records if lane_of(record, 2) == 1)
+    ahead = records[: first_stuck + policy.unsettled_max]
+    assert checker.ran == {record.index for record in ahead if lane_of(record, 2) == 0}
+
+
+def test_a_full_memory_does_not_wait_for_the_batching_window():
+    policy = StreamPolicy(batch_size=1000, batch_window=300.0, unsettled_bytes_max=500)
+    rng = random.Random(5)
+    records = make_records(100, keys=3, random=rng, rate=1e6)
+    world = StreamWorld(records, lambda batch, rng: Succeeded(), rng)
+    life, checker = live(policy, world)
+    assert len(checker.ran) == 100
+    assert life.now < 300.0
+
+
 def test_a_record_whose_event_cannot_fit_goes_alone_to_the_destination():
     policy = StreamPolicy(batch_bytes_max=1000)
     records = [
