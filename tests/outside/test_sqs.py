@@ -356,3 +356,16 @@ def test_an_idle_queue_is_left_with_nothing_hidden(ministack_url: str) -> None:
         assert not stub.calls
     received = aws("sqs", ministack_url).receive_message(QueueUrl=queue.url)["Messages"]
     assert [message["MessageId"] for message in received] == [sent["MessageId"]]
+
+
+def test_stopping_gives_back_what_waits_for_a_throttled_function(ministack_url: str) -> None:
+    queue = new_queue(ministack_url, VisibilityTimeout="60")
+    with (
+        function(lambda _call: Answer(status=429, headers={"Retry-After": "30"})) as stub,
+        watched(config(ministack_url, Mapped(queue.arn, stub))) as running,
+    ):
+        sent = send(ministack_url, queue, "a", "b")
+        stub.wait(lambda: len(stub.records) == 2)
+        assert running.stop() == 0
+    left = [message["MessageId"] for message in drained(ministack_url, queue)]
+    assert sorted(left) == sorted(each["MessageId"] for each in sent)
