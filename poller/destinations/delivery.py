@@ -1,0 +1,174 @@
+"""The delivery rule: a failure document is sent, or kept to be sent later, and never lost.
+
+A document is tried for some minutes while its lane waits (spec 7.3).  Then it is kept in the state
+store, loudly, and the lane goes on; what is kept is sent again once the destination works.  Sending
+and then failing to note it sends twice: destinations get every document at least once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import anyio
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential
+
+from poller.core.model import Fate, Seconds
+from poller.errors import ConfigError, DestinationError, StateError
+from poller.interfaces import Destination, Failure, FailureStore
+
+GIVE_UP_AFTER: Seconds = 300.0
+ATTEMPT_MAX: Seconds = 60.0
+RETRY_MIN: Seconds = 1.0  # doubled after each attempt
+RETRY_MAX: Seconds = 30.0
+RESEND_PERIOD: Seconds = 60.0
+RESEND_BATCH = 100  # documents read from the store at a time
+
+logger = logging.getLogger("poller.destinations")
+
+
+class Delivery:
+    """Delivers failure documents to the destinations that they name.
+
+    `destination_for` gives the destination of an ARN, or raises ConfigError; it is asked once for
+    each.  `on_failed_attempt` is called for every attempt that failed.  `give_up_after`: how long
+    a document is tried before it is kept.
+    """
+
+    def __init__(
+        self,
+        store: FailureStore,
+        destination_for: Callable[[str], Destination],
+        *,
+        on_failed_attempt: Callable[[Failure], None],
+        give_up_after: Seconds = GIVE_UP_AFTER,
+    ) -> None:
+        self._store = store
+        self._destination_for = destination_for
+        self._on_failed_attempt = on_failed_attempt
+        self._give_up_after = give_up_after
+        self._destinations: dict[str, Destination] = {}  # as many as mappings name
+        self._resending = anyio.Lock()
+
+    async def deliver(self, failure: Failure) -> Fate:
+        """Send `failure`, for as long as it takes until it is sent or kept.
+
+        If it can be neither, the lane waits here.  Cancelled, it may be sent or not; its records
+        are unsettled then and come again.
+        """
+        try:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(DestinationError),
+                wait=wait_exponential(RETRY_MIN, RETRY_MAX),
+                stop=self._no_time_left_since(asyncio.get_running_loop().time()),
+                reraise=True,
+            ):
+                with attempt:
+                    await self._attempt(failure)
+        except DestinationError:
+            await self._keep(failure)
+            return Fate.KEPT
+        return Fate.SENT
+
+    async def resend(self) -> None:
+        """Send kept documents again, a round now and then, until cancelled."""
+        while True:
+            try:
+                await self.resend_once()
+            except StateError as error:
+                logger.warning("sending kept failure documents again: %s", error)
+            await anyio.sleep(RESEND_PERIOD)
+
+    async def resend_once(self) -> int:
+        """Send kept documents again, oldest first, and drop them; how many were sent.
+
+        The first failure of a destination ends the round for that destination.  Raises StateError.
+        """
+        sent = 0
+        failing: set[str] = set()
+        async with self._resending:
+            while documents := await self._store.kept(RESEND_BATCH):
+                sent_now = 0
+                for id, failure in documents:
+                    if failure.destination not in failing and await self._sent_again(failure):
+                        await self._store.drop([id])
+                        sent_now += 1
+                    else:
+                        failing.add(failure.destination)
+                sent += sent_now
+                if not sent_now:
+                    break
+        if sent:
+            logger.info("%d kept failure documents have reached their destination", sent)
+        return sent
+
+    async def _sent_again(self, failure: Failure) -> bool:
+        try:
+            await self._attempt(failure)
+        except DestinationError:
+            return False
+        return True
+
+    async def _attempt(self, failure: Failure) -> None:
+        """Send once; a failure is counted, logged and raised as DestinationError."""
+        try:
+            async with asyncio.timeout(ATTEMPT_MAX):
+                await self._destination(failure.destination).send(failure)
+        except TimeoutError:
+            problem = f"{failure.destination}: no answer within {ATTEMPT_MAX:g} s"
+        except (DestinationError, ConfigError) as error:
+            problem = str(error)
+        else:
+            return
+        self._on_failed_attempt(failure)
+        logger.warning("failure destination %s", problem, extra=_fields(failure))
+        raise DestinationError(problem)
+
+    def _destination(self, arn: str) -> Destination:
+        if arn not in self._destinations:
+            self._destinations[arn] = self._destination_for(arn)
+        return self._destinations[arn]
+
+    async def _keep(self, failure: Failure) -> None:
+        """Store it, however long that takes: a lane that waits is better than a lost document."""
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(StateError),
+            wait=wait_exponential(RETRY_MIN, RETRY_MAX),
+            before_sleep=lambda state: _report_not_kept(failure, state),
+        ):
+            with attempt:
+                await self._store.keep(failure)
+        logger.error(
+            "failure destination %s failed for %g s: the document about %d records of %s is kept in"
+            " the state store and will be sent once the destination works",
+            failure.destination,
+            self._give_up_after,
+            failure.records,
+            failure.shard,
+            extra=_fields(failure),
+        )
+
+    def _no_time_left_since(self, started: float) -> Callable[[RetryCallState], bool]:
+        """Whether the next attempt would begin too late, by the event loop's clock."""
+        clock = asyncio.get_running_loop().time
+
+        def no_time_left(state: RetryCallState) -> bool:
+            return clock() + state.upcoming_sleep - started > self._give_up_after
+
+        return no_time_left
+
+
+def _report_not_kept(failure: Failure, state: RetryCallState) -> None:
+    problem = state.outcome.exception() if state.outcome else None
+    logger.error(
+        "failure destination %s failed and the document cannot be kept, so %s waits: %s",
+        failure.destination,
+        failure.shard,
+        problem,
+        extra=_fields(failure),
+    )
+
+
+def _fields(failure: Failure) -> dict[str, str]:
+    return {"mapping": failure.mapping, "shard": failure.shard}

@@ -1,0 +1,22 @@
+"""Failure documents to a standard SNS topic: the document is the message (spec 7.2)."""
+
+from __future__ import annotations
+
+from poller.interfaces import Failure
+from poller.wire.arns import FailureDestination
+
+from .refusals import OpenClient, refusals_of
+
+
+class SnsDestination:
+    """Needs sns:Publish."""
+
+    def __init__(self, place: FailureDestination, open_client: OpenClient) -> None:
+        self._place = place
+        self._open_client = open_client
+
+    async def send(self, failure: Failure) -> None:
+        """One attempt.  Raises DestinationError, also for more than the 256 KB that SNS takes."""
+        with refusals_of(self._place.arn, "sns:Publish"):
+            client = await self._open_client()
+            await client.publish(TopicArn=self._place.arn, Message=failure.document)

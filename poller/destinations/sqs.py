@@ -1,0 +1,24 @@
+"""Failure documents to a standard SQS queue: the document is the message's body (spec 7.2)."""
+
+from __future__ import annotations
+
+from poller.interfaces import Failure
+from poller.wire.arns import FailureDestination
+
+from .refusals import OpenClient, refusals_of
+
+
+class SqsDestination:
+    """Needs sqs:SendMessage alone: the queue's URL follows from its ARN."""
+
+    def __init__(self, place: FailureDestination, open_client: OpenClient) -> None:
+        self._place = place
+        self._open_client = open_client
+
+    async def send(self, failure: Failure) -> None:
+        """One attempt.  Raises DestinationError."""
+        place = self._place
+        with refusals_of(place.arn, "sqs:SendMessage"):
+            client = await self._open_client()
+            url = f"{client.meta.endpoint_url.rstrip('/')}/{place.account}/{place.name}"
+            await client.send_message(QueueUrl=url, MessageBody=failure.document)
