@@ -129,6 +129,12 @@ PLANS = {
         records="abcdef",
         failures_to="sqs",
     ),
+    "progress-after-failure": Plan(
+        settings={"BatchSize": 3, "MaximumRetryAttempts": 1, **REPORTING},
+        answers=lambda call: errored() if call.number == 0 else report("c")(call),
+        records="abc",
+        failures_to="sqs",
+    ),
     "not-reporting": Plan(
         settings={"BatchSize": 2, "MaximumRetryAttempts": 2}, answers=report("a"), records="abc"
     ),
@@ -333,17 +339,26 @@ def test_of_several_reported_records_the_lowest_counts(scenes: dict[str, Scene])
     assert first.answer == failed_items(sequence(first, "d"), sequence(first, "b"))
 
 
-def test_progress_starts_the_retries_anew(scenes: dict[str, Scene]) -> None:
-    scene = scenes["progress"]
+@pytest.mark.parametrize(
+    ("name", "batches", "invocations"),
+    [
+        ("progress", ["abc", "def", "f", "f", "f", "f"], 4),
+        ("progress-after-failure", ["abc", "abc", "c", "c"], 2),
+    ],
+)
+def test_progress_starts_the_retries_anew(
+    name: str, batches: list[str], invocations: int, scenes: dict[str, Scene]
+) -> None:
+    scene = scenes[name]
 
-    assert scene.after(6) == [list("abc"), list("def"), *[["f"]] * 4]
+    assert scene.after(len(batches)) == [list(batch) for batch in batches]
     (found,) = scene.documents()
     assert found == document(
         scene,
         timestamp_of(found),
-        read(scene.url, scene.stream)[5:],
-        request_id=request_id(scene.stub.calls[5]),
-        invocations=4,
+        read(scene.url, scene.stream)[-1:],
+        request_id=request_id(scene.stub.calls[-1]),
+        invocations=invocations,
         function_error=None,
     )
 
