@@ -142,10 +142,10 @@ class QueueMachine:
     def _receive_failed(self, fact: ReceiveFailed, now: Instant) -> None:
         self._last_asked_empty = False
         wait = fact.retry_after
-        if wait is None and not self._receiving.waits(now):
-            failures = self._receiving.failures + 1
-            wait = backoff(failures, self._policy, self._random.random())
-        self._receiving.failed(fact.limit, now=now, retry_at=now + (wait or 0.0))
+        self._receiving.failed(fact.limit, now)
+        if wait is None:
+            wait = backoff(self._receiving.failures, self._policy, self._random.random())
+        self._receiving.wait_until(now + wait)
 
     def _invoked(self, batch_id: int, outcome: Outcome, now: Instant) -> Iterator[QueueCommand]:
         batch = self._running[batch_id]

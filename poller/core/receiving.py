@@ -29,16 +29,14 @@ class Receiving:
         self.failures = 0
         self._wanted = self._wanted + 1 if count else 1
 
-    def failed(self, limit: int, *, now: Instant, retry_at: Instant) -> None:
+    def failed(self, limit: int, now: Instant) -> None:
         """Receives that were open together fail together, and count as one failure."""
         self._closed(limit)
-        self.failures += not self.waits(now)
+        self.failures += now >= self._not_before
         self._wanted = 1
-        self._not_before = max(self._not_before, retry_at)
 
-    def waits(self, now: Instant) -> bool:
-        """Whether a failure, not long ago, forbids receives for now."""
-        return now < self._not_before
+    def wait_until(self, at: Instant) -> None:
+        self._not_before = max(self._not_before, at)
 
     def deadline(self, room: int) -> Instant | None:
         """When a receive may be sent that must wait now; `room` as for `next_limits`."""
@@ -47,7 +45,7 @@ class Receiving:
 
     def next_limits(self, room: int, now: Instant) -> Iterator[int]:
         """Limits of the receives to open now; `room`: messages that free slots could take."""
-        if self.waits(now):
+        if now < self._not_before:
             return
         for limit in self._limits(room):
             self.open += 1
