@@ -5,7 +5,7 @@ the function fails or reports failures    warning   the first, one a minute, and
 the function is not reached               warning   the same
 a poll fails                              warning   the first, and the end (info)
 records are given up                      warning   each, up to ten a minute for a shard
-messages cannot be deleted                warning   the first, one a minute
+messages cannot be deleted                warning   the first, one a minute, and the end (info)
 a shard has ended                         info      each
 
 Lines say which mapping, function, shard and batch, and never what a record holds.
@@ -181,7 +181,8 @@ class _UnitLog:
 
     def deleted(self, fact: Deleted, now: Instant) -> None:
         if not fact.failed:
-            self._undeleted.succeeded(now)
+            if over := self._undeleted.succeeded(now):
+                self._info("messages are deleted again", failures=over.times, after=over.seconds)
         elif (times := self._undeleted.failed(now)) is not None:
             self._warn(
                 "messages could not be deleted and will come again",

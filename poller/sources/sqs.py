@@ -95,6 +95,7 @@ class SqsSource:
         self._lost: deque[_Receive] = deque(maxlen=LOST_RECEIVES_MAX)
         self._batch_calls = asyncio.Semaphore(BATCH_CALLS_MAX)
         self._may_release = True
+        self._deletes_fail = False
 
     async def check(self) -> None:
         """Return if the queue is there.  Raises SourceMissing, with AWS's words where it is not."""
@@ -127,10 +128,13 @@ class SqsSource:
         return Received(messages, sum(message.size for message in messages), limit, expires_at)
 
     async def delete(self, messages: Sequence[Message]) -> Deleted:
-        """Delete `messages`; what fails is tried again for some seconds, then counted."""
+        """Delete `messages`; what fails is tried again for some seconds, then counted.
+
+        Why it failed is said once, until a deletion has gone well again.
+        """
         outcomes = await self._in_batches(messages, self._delete_batch)
         reasons = [why for outcome in outcomes for why in outcome]
-        if reasons:
+        if reasons and not self._deletes_fail:
             _log.warning(
                 "%d of %d messages could not be deleted from %s and will come again: %s",
                 len(reasons),
@@ -138,6 +142,7 @@ class SqsSource:
                 self._arn,
                 reasons[0],
             )
+        self._deletes_fail = bool(reasons)
         return Deleted(len(messages) - len(reasons), len(reasons))
 
     async def release(self, messages: Sequence[Message]) -> Released:

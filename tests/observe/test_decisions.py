@@ -172,13 +172,15 @@ def test_a_flood_of_discards_is_ten_lines_a_minute_and_says_what_it_left_out(log
     assert line.endswith("discards_not_logged=40")
 
 
-def test_messages_that_stay_in_the_queue_are_said(log: Log) -> None:
+def test_messages_that_stay_in_the_queue_are_said_when_that_begins_and_ends(log: Log) -> None:
     assert log.after(0, Deleted(8, 2), unit=QUEUE) == [
         "WARNING messages could not be deleted and will come again"
         f" {QUEUE_PLACE} messages=2 times=1"
     ]
     assert log.after(1, Deleted(8, 2), unit=QUEUE) == []
-    assert log.after(2, Deleted(10), unit=QUEUE) == []
+    assert log.after(2, Deleted(10), unit=QUEUE) == [
+        f"INFO messages are deleted again {QUEUE_PLACE} failures=2 after=2.0s"
+    ]
 
 
 def test_the_end_of_a_shard_is_said_and_that_of_stopping_is_not(log: Log) -> None:
