@@ -32,6 +32,7 @@ SHARD = "shardId-000000000000"
 ROLE = "arn:aws:iam::000000000000:role/poller"
 KEY = "key"  # of records whose key does not matter
 CLOCK_SLACK = 120.0
+FUNCTION_TIMEOUT = 30  # a busy machine is no reason for a function error
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -139,7 +140,7 @@ def staged(url: str, plans: Mapping[str, Plan], **aws_config: Any) -> Iterator[d
         config = {
             "aws": {"endpoint_url": url, "region": REGION, **aws_config},
             "functions": {
-                name: {"url": scenes[name].stub.url, **plan.function}
+                name: {"url": scenes[name].stub.url, "timeout": FUNCTION_TIMEOUT, **plan.function}
                 for name, plan in plans.items()
             },
             "mappings": [_mapping(scenes[name], plan) for name, plan in plans.items()],
@@ -194,7 +195,9 @@ def config(
 ) -> dict[str, Any]:
     return {
         "aws": {"endpoint_url": url, "region": REGION},
-        "functions": {name: {"url": stub.url} for name, stub in functions.items()},
+        "functions": {
+            name: {"url": stub.url, "timeout": FUNCTION_TIMEOUT} for name, stub in functions.items()
+        },
         "mappings": list(mappings),
     }
 

@@ -145,8 +145,8 @@ PLANS = {
     ),
     "times-out": Plan(
         settings={"BatchSize": 1, "MaximumRetryAttempts": 0},
-        function={"timeout": 1},
-        answers=lambda call: Answer(delay=3.0 if "a" in texts(call) else 0.0),
+        function={"timeout": 2},
+        answers=lambda call: Answer(delay=6.0 if "a" in texts(call) else 0.0),
         records="ab",
         failures_to="sqs",
     ),
