@@ -16,13 +16,14 @@ import base64
 import contextlib
 import json
 import threading
+import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tests.functions import Answer, Call
-from tests.servers import Queue, Stream, Table, aws
+from tests.servers import Queue, Stream, Table, aws, new_stream
 from tests.waiting import eventually
 
 JOIN_TIMEOUT = 20.0
@@ -142,6 +143,25 @@ def produced(
     finally:
         for producer in producers.values():
             producer.stop()
+
+
+@contextlib.contextmanager
+def streams(url: str) -> Iterator[Callable[[int, str], Stream]]:
+    """Makes Kinesis streams, of so many shards and with names that begin so, until the block ends.
+
+    A server has a limit on shards, so they must not stay.
+    """
+    made: list[Stream] = []
+
+    def make(shards: int, name: str) -> Stream:
+        made.append(new_stream(url, shards, name=f"{name}-{uuid.uuid4().hex[:12]}"))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for stream in made:
+            aws("kinesis", url).delete_stream(StreamName=stream.name)
 
 
 # Reading.
