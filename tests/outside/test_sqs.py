@@ -131,7 +131,10 @@ def wanted() -> dict[str, Wanted]:
     }
 
 
-@pytest.fixture(scope="module", params=["ministack_url", "fauxqs_url", "moto_url"])
+@pytest.fixture(
+    scope="module",
+    params=["ministack_url", "fauxqs_url", pytest.param("moto_url", marks=pytest.mark.slow)],
+)
 def at_work(request: pytest.FixtureRequest) -> Iterator[Lanes]:
     with lanes(request.getfixturevalue(request.param), wanted()) as running:
         yield running

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +37,7 @@ ENVIRONMENT = {
     "AWS_SESSION_TOKEN": SESSION_TOKEN,
     "FUNCTION_KEY": HEADER_VALUE,
 }
+COMMAND_TIMEOUT = 60.0
 LINE_LENGTH_MAX = 1500  # what a person reads as one line
 
 
@@ -96,6 +100,22 @@ def watched(
             if running.process.poll() is None:
                 running.kill()
         assert_clean(log)
+
+
+def command(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """`poller` with these arguments, in `folder`, until it ends."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "poller", *arguments],
+        cwd=folder,
+        env={**os.environ, **ENVIRONMENT},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_TIMEOUT,
+        check=False,
+    )
+    assert_clean(ended.stderr)
+    return ended
 
 
 def assert_clean(log: str) -> None:
