@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import anyio
+from anyio.abc import TaskGroup
 
-from poller.core.model import Instant, Position, Seconds
+from poller.core.model import Instant, Seconds
 from poller.core.shards import plan_shards
-from poller.errors import SourceMissing
+from poller.errors import PollerError, SourceMissing, StateError
 from poller.wire.arns import parse_source
 
 from .queues import QueueRun
@@ -34,12 +35,17 @@ class MappingRun(ABC):
     def __init__(self, spec: Spec, shared: Shared) -> None:
         self._shared = shared
         self._name = f"{parse_source(spec.stored.source_arn).name} -> {spec.function}"
+        self.stored = spec.stored  # as the state store has it
         self._stop_by: Instant | None = None
-        self._wake = anyio.Event()
+        self._stopped = anyio.Event()
 
     @abstractmethod
     async def run(self) -> None:
         """Return once everything has stopped."""
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop_by is not None
 
     @property
     @abstractmethod
@@ -49,14 +55,12 @@ class MappingRun(ABC):
     def stop(self, until: Instant) -> None:
         """Start nothing that cannot end before `until`."""
         self._stop_by = until
-        self._wake.set()
+        self._stopped.set()
 
-    async def _pause(self, seconds: Seconds) -> None:
+    async def pause(self, seconds: Seconds) -> None:
         """Wait, but not when stopping."""
-        if self._stop_by is None:
-            self._wake = anyio.Event()
-            with anyio.move_on_after(seconds):
-                await self._wake.wait()
+        with anyio.move_on_after(seconds):
+            await self._stopped.wait()
 
     async def _find(self, uuid: str, look: Callable[[], Awaitable[None]]) -> bool:
         """Look for the source until it is there; say so once when it is missing, once when found.
@@ -67,19 +71,19 @@ class MappingRun(ABC):
         while self._stop_by is None:
             try:
                 await look()
-            except SourceMissing as error:
+            except (SourceMissing, StateError) as error:
                 if not missing:
                     log.warning("%s: %s; trying again until it is there", self._name, error)
                 missing = True
                 self._shared.board.set_state(uuid, "Creating", str(error))
-                await self._pause(wait)
+                await self.pause(wait)
                 wait = min(wait * 2, WAIT_MAX)
             else:
                 if missing:
                     log.info("%s: the source is there now", self._name)
                 self._shared.board.set_state(uuid, "Enabled")
-                return True
-        return False
+                break
+        return self._stop_by is None
 
 
 class StreamMapping(MappingRun):
@@ -89,7 +93,8 @@ class StreamMapping(MappingRun):
         super().__init__(spec, shared)
         self._spec = spec
         self._runs: dict[str, ShardRun] = {}
-        self._looked = False
+        self._look_again = anyio.Event()  # set when stopping and when a shard ends
+        self._looked = False  # and no shard has ended since
         self._unlisted = False  # the last look failed, and that was said
 
     async def run(self) -> None:
@@ -98,12 +103,16 @@ class StreamMapping(MappingRun):
         async with anyio.create_task_group() as tasks:
             wait = LOOK_MIN
             while self._stop_by is None:
-                began = await self._look(lambda shard, at: tasks.start_soon(self._shard, shard, at))
+                self._look_again = anyio.Event()
+                began = await self._look(tasks)
+                self._looked = not self._look_again.is_set()
                 wait = LOOK_MIN if began else min(wait * 2, LOOK_MAX)
-                await self._pause(wait)
+                with anyio.move_on_after(wait):
+                    await self._look_again.wait()
 
     def stop(self, until: Instant) -> None:
         super().stop(until)
+        self._look_again.set()
         for run in self._runs.values():
             run.stop(until)
 
@@ -113,57 +122,65 @@ class StreamMapping(MappingRun):
 
     async def _remember(self) -> None:
         """Find the stream; pin LATEST before anything else, once in the life of the mapping."""
-        stored, store = self._spec.stored, self._shared.store
-        if self._spec.latest and not stored.pinned:
-            pins = await self._spec.source.pin()
-            stored = replace(stored, pinned=True)
-            await store.put(stored, pins)
+        store, source = self._shared.store, self._spec.source
+        if self._spec.latest and not self.stored.pinned:
+            pins = await source.pin()
+            pinned = replace(self.stored, pinned=True)
+            await store.put(pinned, pins)
+            self.stored = pinned
         else:
-            await self._spec.source.shards()
-            await store.put(stored, {})
+            await source.shards()
+            await store.put(self.stored, {})
 
-    async def _look(self, start: Callable[[str, Position | None], object]) -> bool:
+    async def _look(self, tasks: TaskGroup) -> bool:
         """Start the shards that may be read now; return whether there were any."""
-        store, spec = self._shared.store, self._spec
+        store, uuid = self._shared.store, self._spec.uuid
         try:
-            listed = await spec.source.shards()
-        except SourceMissing as error:
-            if not self._unlisted:
-                log.warning("%s: listing shards: %s", self._name, error)
-            self._unlisted = True
-            self._shared.board.set_state(spec.uuid, "Enabled", str(error))
+            listed = await self._spec.source.shards()
+            positions = await store.positions(uuid)
+            plan = plan_shards(listed, positions, self._runs)
+            if plan.forget:
+                await store.forget(uuid, plan.forget)
+        except (SourceMissing, StateError) as error:
+            self._cannot_look(error)
             return False
         if self._unlisted:
             log.info("%s: shards are listed again", self._name)
-            self._shared.board.set_state(spec.uuid, "Enabled")
+            self._shared.board.set_state(uuid, "Enabled")
         self._unlisted = False
-        positions = await store.positions(spec.uuid)
-        plan = plan_shards(listed, positions, self._runs)
-        for shard in plan.start:
-            self._runs[shard] = ShardRun(spec, shard, positions.get(shard), self._shared)
-            start(shard, positions.get(shard))
-        if plan.forget:
-            await store.forget(spec.uuid, plan.forget)
+        if self._stop_by is None:
+            for shard in plan.start:
+                self._runs[shard] = ShardRun(self._spec, shard, positions.get(shard), self._shared)
+                tasks.start_soon(self._shard, shard)
         if not self._runs:
-            self._shared.board.mark_polled(spec.uuid)
-        self._looked = True
+            self._shared.board.mark_polled(uuid)
         return bool(plan.start)
 
-    async def _shard(self, shard: str, resume: Position | None) -> None:
+    def _cannot_look(self, error: PollerError) -> None:
+        if not self._unlisted:
+            log.warning("%s: listing shards: %s", self._name, error)
+        self._unlisted = True
+        self._shared.board.set_state(self._spec.uuid, "Enabled", str(error))
+
+    async def _shard(self, shard: str) -> None:
         wait = WAIT_MIN
         while self._stop_by is None:
             try:
+                if wait > WAIT_MIN:
+                    self._runs[shard] = await self._resumed(shard)
                 await self._runs[shard].run()
                 break
             except Exception as error:  # the top of this shard's task
-                log.error("%s: %s broke: %s", self._name, shard, _told(error), exc_info=error)
-            await self._pause(wait)
+                log.error("%s: %s broke: %s", self._name, shard, told(error), exc_info=error)
             wait = min(wait * 2, WAIT_MAX)
-            resume = (await self._shared.store.positions(self._spec.uuid)).get(shard)
-            self._runs[shard] = ShardRun(self._spec, shard, resume, self._shared)
+            await self.pause(wait)
         del self._runs[shard]
         self._looked = False
-        self._wake.set()
+        self._look_again.set()
+
+    async def _resumed(self, shard: str) -> ShardRun:
+        positions = await self._shared.store.positions(self._spec.uuid)
+        return ShardRun(self._spec, shard, positions.get(shard), self._shared)
 
 
 class QueueMapping(MappingRun):
@@ -178,13 +195,12 @@ class QueueMapping(MappingRun):
         wait = WAIT_MIN
         while await self._find(self._spec.uuid, self._remember):
             self._run = QueueRun(self._spec, self._shared)
-            self._shared.board.mark_polled(self._spec.uuid)
             try:
                 await self._run.run()
                 return
             except Exception as error:  # the top of this queue's task
-                log.error("%s: broke: %s", self._name, _told(error), exc_info=error)
-            await self._pause(wait)
+                log.error("%s: broke: %s", self._name, told(error), exc_info=error)
+            await self.pause(wait)
             wait = min(wait * 2, WAIT_MAX)
 
     def stop(self, until: Instant) -> None:
@@ -198,7 +214,7 @@ class QueueMapping(MappingRun):
 
     async def _remember(self) -> None:
         await self._spec.source.check()
-        await self._shared.store.put(self._spec.stored, {})
+        await self._shared.store.put(self.stored, {})
 
 
 def mapping_run(spec: Spec, shared: Shared) -> MappingRun:
@@ -207,5 +223,5 @@ def mapping_run(spec: Spec, shared: Shared) -> MappingRun:
     )
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
     return str(error) or type(error).__name__

@@ -34,6 +34,8 @@ from .invoking import invoke_records, new_id
 from .shared import Shared, log
 from .specs import StreamSpec
 
+READ_BYTES_MIN = 64 * 1024
+
 
 class ShardRun:
     """Reads a shard from `resume` on until it ends or is stopped."""
@@ -49,15 +51,15 @@ class ShardRun:
         self._machine = StreamMachine(spec.policy, resume=resume, seed=zlib.crc32(shard.encode()))
         self._driver = Driver(self._machine, self._perform, clock=shared.clock.now, saw=self._saw)
         self._reading: anyio.CancelScope | None = None
+        self._expected = READ_BYTES_MIN  # what the next read may bring, going by the last
         self._stopping = False
 
-    async def run(self) -> bool:
-        """Return whether the shard has ended.  Raises what nobody expected."""
+    async def run(self) -> None:
+        """Return once the shard has ended or is stopped.  Raises what nobody expected."""
         board = self._shared.board
         board.register(self._unit, snapshot=self.snapshot, deadline=self._machine.deadline)
         try:
-            finish = await self._driver.run()
-            return finish.shard_ended
+            await self._driver.run()
         finally:
             board.unregister(self._unit)
             self._shared.budget.holds(self, 0)
@@ -95,9 +97,10 @@ class ShardRun:
         """A read is given up when stopping: its records come again with the next one."""
         if not self._stopping:
             with anyio.CancelScope() as self._reading:
-                async with self._shared.budget.room(self):
+                async with self._shared.budget.room(self, self._expected):
                     fetched = await self._reader.read(limit)
                     if isinstance(fetched, Fetched):
+                        self._expected = max(READ_BYTES_MIN, fetched.size)
                         held = self._machine.unsettled_bytes + fetched.size
                         self._shared.budget.holds(self, held)
                     return fetched
@@ -132,7 +135,9 @@ class ShardRun:
             shard=self._shard,
             stream_arn=spec.stored.source_arn,
             function_arn=spec.stored.function_arn,
-            event=spec.source.event(self._shard, discard.batch.records),
+            event=spec.source.event(self._shard, discard.batch.records)
+            if spec.destination_takes_events
+            else None,
             now=self._shared.clock.now(),
             object_id=new_id(),
             fallback_request_id=new_id(),

@@ -34,14 +34,16 @@ class MappingSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSpec(MappingSpec):
-    """`destination`: the ARN for discards, with `deliver` to get them there; None: dropped.
-    `pinned`: whether reading starts at LATEST."""
+    """`latest`: whether reading starts at LATEST.  `destination`: the ARN for discards, with
+    `deliver` to get them there; None: dropped.  `destination_takes_events`: it wants the records,
+    too."""
 
     source: ShardSource
     policy: StreamPolicy
     latest: bool
     destination: str | None = None
     deliver: Deliver | None = None
+    destination_takes_events: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

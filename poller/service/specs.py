@@ -17,7 +17,7 @@ from poller.sources.dynamodb_streams import DynamoDBStreamsSource
 from poller.sources.kinesis import AtTimestamp, KinesisSource, Latest, Start, TrimHorizon
 from poller.sources.paces import Paces
 from poller.sources.sqs import SqsSource
-from poller.wire.arns import SourceKind
+from poller.wire.arns import DestinationKind, SourceKind
 from poller.wire.mappings import MappingConfig, Rejected, parse_mapping
 from poller.wire.policies import queue_policy, stream_policy
 from poller.wire.requests import as_request, compare_requests
@@ -129,6 +129,8 @@ class SpecMaker:
             latest=config.starting_position is StartingPosition.LATEST,
             destination=None if destination is None else destination.arn,
             deliver=None if destination is None else self._delivery.deliver,
+            destination_takes_events=destination is not None
+            and destination.kind is DestinationKind.S3,
         )
 
     def _stream_source(

@@ -50,12 +50,12 @@ def describe_discard(
     shard: str,
     stream_arn: str,
     function_arn: str,
-    event: bytes,
+    event: bytes | None,
     now: Instant,
     object_id: str,
     fallback_request_id: str,
 ) -> FailureDocument:
-    """The document about the records of `discard`, of which `event` is the payload.
+    """The document about the records of `discard`, of which `event` is the payload, None: empty.
 
     `now` becomes the document's timestamp, `object_id` (a UUID) the end of its S3 key.
     `fallback_request_id` stands in where no invocation reached the function.
@@ -82,7 +82,7 @@ def describe_discard(
     body |= _batch_info(discard, shard, stream_arn)
     return FailureDocument(
         msgspec.json.encode(body).decode(),
-        event.decode(),
+        "" if event is None else event.decode(),
         _object_key(mapping_uuid, shard, now, object_id),
     )
 
