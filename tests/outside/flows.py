@@ -104,10 +104,6 @@ class Producer:
         """All that has been put."""
         return {Item(key, number) for key in self._keys for number in range(self._rounds)}
 
-    @property
-    def rounds(self) -> int:
-        return self._rounds
-
     def put_more(self, rounds: int) -> None:
         """Return once every key has been put so often again."""
         goal = self._rounds + rounds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,12 +22,13 @@ from tests.outside.flows import (
     Producer,
     config,
     produced,
+    streams,
     to_queue,
     to_stream,
     to_table,
 )
 from tests.outside.poller_process import Running, poller
-from tests.servers import Queue, aws, new_queue, new_stream, new_table
+from tests.servers import Queue, Stream, aws, new_queue, new_table
 from tests.waiting import eventually
 
 KILLS = 4
@@ -70,17 +71,28 @@ def story(
     folder = tmp_path_factory.mktemp("crashes")
     (folder / "pids.py").write_text(HANDLER)
     deliveries = Deliveries(answer)
-    with function(deliveries) as stub, faulty(ministack_url) as proxy:
-        yield Stage(kinesalite_url, ministack_url, proxy, folder).play(stub, deliveries)
+    with (
+        function(deliveries) as stub,
+        faulty(ministack_url) as proxy,
+        streams(kinesalite_url) as new_stream,
+    ):
+        yield Stage(kinesalite_url, ministack_url, proxy, folder, new_stream).play(stub, deliveries)
 
 
 class Stage:
     """The sources, the config, and what happens."""
 
-    def __init__(self, kinesis: str, other: str, proxy: Proxy, folder: Path) -> None:
+    def __init__(
+        self,
+        kinesis: str,
+        other: str,
+        proxy: Proxy,
+        folder: Path,
+        new_stream: Callable[[int, str], Stream],
+    ) -> None:
         self.kinesis, self.other, self.proxy, self.folder = kinesis, other, proxy, folder
         self.streams = {
-            name: new_stream(kinesis, shards)
+            name: new_stream(shards, name)
             for name, shards in {"one_lane": 4, "ten_lanes": 4, "latest": 1, "poison": 1}.items()
         }
         self.table = new_table(other)

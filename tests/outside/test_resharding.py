@@ -13,6 +13,7 @@ from tests.outside.flows import (
     Item,
     config,
     produced,
+    streams,
     to_stream,
     warnings,
 )
@@ -85,7 +86,12 @@ def parents_of(url: str, stream: Stream) -> dict[str, set[str]]:
 @pytest.fixture(scope="module", params=["kinesalite", "kinesis_local"])
 def story(request: pytest.FixtureRequest) -> Story:
     url: str = request.getfixturevalue(f"{request.param}_url")
-    stream, earlier = new_stream(url, 2), new_stream(url, 2)
+    with streams(url) as new_stream:
+        return play(url, new_stream(2, "stream"), new_stream(2, "earlier"))
+
+
+def play(url: str, stream: Stream, earlier: Stream) -> Story:
+    """`earlier` is split and merged before poller starts, `stream` while it runs."""
     old = [Item(key, number) for number in range(9) for key in KEYS]
     for start, change in ((0, None), (24, split), (48, merge)):
         if change is split:
