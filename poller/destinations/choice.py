@@ -47,4 +47,13 @@ def destination_for(arn: str, session: AwsSession) -> Destination:
 
 async def _s3_client(session: AwsSession) -> Any:
     by_path = session.endpoint_url("s3") is not None
-    return await session.client("s3", config=ONE_ATTEMPT_BY_PATH if by_path else ONE_ATTEMPT)
+    client = await session.client("s3", config=ONE_ATTEMPT_BY_PATH if by_path else ONE_ATTEMPT)
+    client.meta.events.register_last(
+        "before-call.s3", _send_at_once, unique_id="poller-send-at-once"
+    )
+    return client
+
+
+def _send_at_once(params: dict[str, Any], **_: Any) -> None:
+    """Not waiting for "100 Continue": aiohttp waits for ever, and not every server sends it."""
+    params["headers"].pop("Expect", None)
