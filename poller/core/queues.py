@@ -46,7 +46,7 @@ from .steps import (
     Stopping,
     Ticked,
 )
-from .verdicts import backoff
+from .verdicts import pause
 from .waiting import waiting_messages
 
 PROMPT: Seconds = 1.0  # a batch formed this soon after its receive is always invoked
@@ -70,6 +70,7 @@ class QueueMachine:
         self._waiting = waiting_messages(policy)
         self._running: dict[int, MessageBatch] = {}  # every taken slot, refused ones included
         self._refused: dict[int, tuple[Instant, str]] = {}  # when to try again, and why
+        self._tried: set[int] = set()  # batches that were refused and have not run since
         self._limit = ConcurrencyLimit(policy)
         self._receiving = Receiving(policy)
         self._cleaning = 0  # deletions and releases in flight
@@ -110,7 +111,7 @@ class QueueMachine:
             return min((wait for wait in waits if wait is not None), default=None)
         if len(self._running) < self._limit.now:
             waits.append(self._waiting.due_at())
-            waits.append(None if self._refused else self._receiving.deadline(self._room()))
+            waits.append(None if self._tried else self._receiving.deadline(self._room()))
         else:
             waits.append(self._limit.deadline())
         return min((wait for wait in waits if wait is not None), default=None)
@@ -141,18 +142,16 @@ class QueueMachine:
 
     def _receive_failed(self, fact: ReceiveFailed, now: Instant) -> None:
         self._last_asked_empty = False
-        wait = fact.retry_after
         self._receiving.failed(fact.limit, now)
-        if wait is None:
-            wait = backoff(self._receiving.failures, self._policy, self._random.random())
-        self._receiving.wait_until(now + wait)
+        self._receiving.wait_until(now + self._wait(fact.retry_after, self._receiving.failures))
 
     def _invoked(self, batch_id: int, outcome: Outcome, now: Instant) -> Iterator[QueueCommand]:
         batch = self._running[batch_id]
         if isinstance(outcome, Refused):
-            self._hold(batch, outcome, now)
+            yield from self._hold(batch, outcome, now)
             return
         del self._running[batch_id]
+        self._tried.discard(batch_id)
         match outcome:
             case Succeeded():
                 yield from self._delete(batch.messages)
@@ -164,18 +163,24 @@ class QueueMachine:
             case Failed():
                 self._forget(batch.messages)
 
-    def _hold(self, batch: MessageBatch, outcome: Refused, now: Instant) -> None:
+    def _hold(self, batch: MessageBatch, outcome: Refused, now: Instant) -> Iterator[QueueCommand]:
         """A refused batch keeps its slot and waits, as long as a run would still be its own."""
         tried = replace(batch, attempts=batch.attempts + 1)
-        wait = outcome.retry_after
-        if wait is None:
-            wait = backoff(tried.attempts, self._policy, self._random.random())
-        if self._stop_by is None and now + wait + self._policy.run_time_max <= batch.expires_at:
+        again_at = now + self._wait(outcome.retry_after, tried.attempts)
+        if self._stop_by is None and again_at + self._policy.run_time_max <= batch.expires_at:
             self._running[batch.id] = tried
-            self._refused[batch.id] = (now + wait, outcome.error)
-        else:
-            del self._running[batch.id]
+            self._tried.add(batch.id)
+            self._refused[batch.id] = (again_at, outcome.error)
+            return
+        del self._running[batch.id]
+        self._tried.discard(batch.id)
+        if self._stop_by is None:
             self._forget(batch.messages)
+        else:
+            yield from self._release(batch.messages)
+
+    def _wait(self, asked: Seconds | None, attempts: int) -> Seconds:
+        return pause(asked, attempts, self._policy, self._random.random())
 
     def _forget(self, messages: Sequence[Message]) -> None:
         """The visibility timeout brings these back; what waits behind them comes after them."""
@@ -192,6 +197,7 @@ class QueueMachine:
         if self._stop_by is not None:
             for batch_id in self._refused:
                 yield from self._release(self._running.pop(batch_id).messages)
+            self._tried.difference_update(self._refused)
             self._refused.clear()
         for batch_id in [key for key, (at, _) in self._refused.items() if at <= now]:
             del self._refused[batch_id]
@@ -210,7 +216,8 @@ class QueueMachine:
                 yield InvokeMessages(batch)
             else:
                 self._forget(batch.messages)
-        self._limit.observe(saturated=len(self._running) >= self._limit.now, now=now)
+        full = len(self._running) >= self._limit.now
+        self._limit.observe(saturated=full and not self._tried, now=now)
 
     def _locked(self) -> set[str | None]:
         if not self._policy.fifo:
@@ -228,7 +235,7 @@ class QueueMachine:
 
     def _receive(self, now: Instant) -> Iterator[QueueCommand]:
         """While the function refuses batches, more messages would only spend their receives."""
-        if self._stop_by is None and not self._refused:
+        if self._stop_by is None and not self._tried:
             for limit in self._receiving.next_limits(self._room(), now):
                 yield Receive(limit)
 

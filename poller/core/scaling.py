@@ -7,24 +7,23 @@ from .policy import QueuePolicy
 
 
 class ConcurrencyLimit:
-    """Starts low and grows by a step for each period in which all slots were taken."""
+    """Starts low, and grows by a step at the end of each period in which all slots were taken.
+
+    All slots need not be taken throughout: where runs are short, some are always free for a moment.
+    """
 
     def __init__(self, policy: QueuePolicy) -> None:
         self.now = min(policy.concurrency_start, policy.concurrency_max)
         self._policy = policy
-        self._saturated_since: Instant | None = None
+        self._grows_at: Instant | None = None  # the end of a period in which all were taken
 
     def deadline(self) -> Instant | None:
-        """When it grows next, if it stays saturated."""
-        if self._saturated_since is None or self.now >= self._policy.concurrency_max:
-            return None
-        return self._saturated_since + self._policy.concurrency_period
+        """When it grows next, if all slots are taken."""
+        return self._grows_at if self.now < self._policy.concurrency_max else None
 
     def observe(self, *, saturated: bool, now: Instant) -> None:
-        if not saturated:
-            self._saturated_since = None
-        elif self._saturated_since is None:
-            self._saturated_since = now
-        elif now >= self._saturated_since + self._policy.concurrency_period:
+        if self._grows_at is not None and now >= self._grows_at:
             self.now = min(self.now + self._policy.concurrency_step, self._policy.concurrency_max)
-            self._saturated_since = now
+            self._grows_at = None
+        elif saturated and self._grows_at is None:
+            self._grows_at = now + self._policy.concurrency_period

@@ -26,6 +26,7 @@ from .model import (
     Position,
     Record,
     Refused,
+    Seconds,
     Snapshot,
 )
 from .policy import StreamPolicy
@@ -176,12 +177,9 @@ class StreamMachine:
             target.add(routed, places, size=bound, now=now)
 
     def _fetch_failed(self, fact: FetchFailed, now: Instant) -> None:
-        self._fetching = False
+        self._fetching, self._caught_up = False, False
         self._fetch_failures += 1
-        wait = fact.retry_after
-        if wait is None:
-            wait = verdicts.backoff(self._fetch_failures, self._policy, self._random.random())
-        self._fetch_at = now + wait
+        self._fetch_at = now + self._wait(fact.retry_after, self._fetch_failures)
 
     def _invoked(self, batch_id: int, outcome: Outcome, now: Instant) -> Iterator[Command]:
         lane = self._in_flight.pop(batch_id)
@@ -192,11 +190,11 @@ class StreamMachine:
             (batch,) = verdict.again
             yield self._deliver(lane, batch, outcome)
         elif verdict.again:
-            wait = verdict.retry_after
-            if wait is None:
-                attempts = verdict.again[0].attempts
-                wait = verdicts.backoff(attempts, self._policy, self._random.random())
+            wait = self._wait(verdict.retry_after, verdict.again[0].attempts)
             lane.retry(verdict.again, outcome, why=_reason(outcome), at=now + wait)
+
+    def _wait(self, asked: Seconds | None, attempts: int) -> Seconds:
+        return verdicts.pause(asked, attempts, self._policy, self._random.random())
 
     def _deliver(self, lane: Lane, batch: Batch, outcome: Outcome) -> Deliver:
         self._in_flight[batch.id] = lane

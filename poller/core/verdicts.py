@@ -68,6 +68,15 @@ def part(batch: Batch, start: int, end: int, *, anew: bool) -> Batch:
     )
 
 
+def pause(
+    asked: Seconds | None, attempts: int, policy: StreamPolicy | QueuePolicy, jitter: float
+) -> Seconds:
+    """How long to wait before trying again: as long as was asked for, but never not at all."""
+    if asked is not None:
+        return max(asked, policy.backoff_min)
+    return backoff(attempts, policy, jitter)
+
+
 def backoff(attempts: int, policy: StreamPolicy | QueuePolicy, jitter: float) -> Seconds:
     """Exponential with jitter: half of it is fixed.  `jitter` is in [0, 1)."""
     doublings = min(max(attempts - 1, 0), 32)

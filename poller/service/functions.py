@@ -22,37 +22,40 @@ class _Open:
 
 
 class Functions:
-    """The targets of all declared functions, by name.  Use `open_functions`."""
+    """The targets of all declared functions.  Use `open_functions`."""
 
     def __init__(self, now: Callable[[], Instant], on_output: Callable[[str], None]) -> None:
         self._now = now
         self._on_output = on_output
         self._open: dict[str, _Open] = {}
 
-    def target(self, name: str) -> Target:
-        return self._open[name].target
+    @asynccontextmanager
+    async def changed(
+        self, configs: Mapping[str, FunctionConfig], region: str
+    ) -> AsyncIterator[Mapping[str, Target]]:
+        """The targets of `configs`, by name; those that have not changed are the same as before.
 
-    async def open(self, configs: Mapping[str, FunctionConfig], region: str) -> list[_Open]:
-        """Make these the functions; return those that are not any more, for `close`."""
-        gone = [each for name, each in self._open.items() if configs.get(name) != each.config]
-        kept = {each.config.name: each for each in self._open.values() if each not in gone}
+        They are taken over at the end of the block, and those that are gone are closed; if the
+        block raises, everything is as before.
+        """
+        kept = {name: each for name, each in self._open.items() if configs.get(name) == each.config}
+        made: dict[str, _Open] = {}
         try:
-            for name, config in configs.items():
-                if name not in kept:
-                    resources = AsyncExitStack()
-                    target = await resources.enter_async_context(self._make(config, region))
-                    kept[name] = _Open(config, target, resources)
+            for name in configs.keys() - kept.keys():
+                resources = AsyncExitStack()
+                target = await resources.enter_async_context(self._make(configs[name], region))
+                made[name] = _Open(configs[name], target, resources)
+            now = kept | made
+            yield {name: each.target for name, each in now.items()}
         except BaseException:
-            await self.close([each for each in kept.values() if each not in self._open.values()])
+            await _close(made.values())
             raise
-        self._open = kept
-        return gone
-
-    async def close(self, functions: Collection[_Open]) -> None:
-        await asyncio.gather(*(each.resources.aclose() for each in functions))
+        gone = [each for name, each in self._open.items() if name not in kept]
+        self._open = now
+        await _close(gone)
 
     async def close_all(self) -> None:
-        await self.close(self._open.values())
+        await _close(self._open.values())
         self._open = {}
 
     def _make(self, config: FunctionConfig, region: str) -> AbstractAsyncContextManager[Target]:
@@ -80,6 +83,10 @@ class Functions:
                     now=self._now,
                     on_output=self._on_output,
                 )
+
+
+async def _close(functions: Collection[_Open]) -> None:
+    await asyncio.gather(*(each.resources.aclose() for each in functions))
 
 
 @asynccontextmanager

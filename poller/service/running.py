@@ -120,7 +120,7 @@ class Service:
             sessions = await stack.enter_async_context(Sessions(settings.aws))
             functions = await stack.enter_async_context(open_functions(now, self._on_output))
             delivery = self._delivery(store, sessions)
-            maker = SpecMaker(sessions, functions, delivery, store, now=now)
+            maker = SpecMaker(sessions, delivery, store, now=now)
             await self._listen(stack, store)
             tasks = await stack.enter_async_context(anyio.create_task_group())
             tasks.start_soon(delivery.resend)
@@ -129,9 +129,8 @@ class Service:
             supervisor = await stack.enter_async_context(Supervisor(shared))
 
             async def apply(settings: Settings) -> None:
-                gone = await functions.open(settings.functions, _region(settings))
-                await supervisor.apply(await maker.specs(settings))
-                await functions.close(gone)
+                async with functions.changed(settings.functions, _region(settings)) as targets:
+                    await supervisor.apply(await maker.specs(settings, targets))
 
             await apply(settings)
             self.board.begin()
@@ -160,8 +159,8 @@ class Service:
         idle_since: float | None = None
         seen = -1
         while not self._stopping.is_set():
-            moved, seen = self._records_seen() != seen, self._records_seen()
-            if moved or not supervisor.idle:
+            before, seen = seen, self._records_seen()
+            if before != seen or not supervisor.idle:
                 idle_since = None
             elif idle_since is None:
                 idle_since = anyio.current_time()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from poller.aws.sessions import AwsSession
 from poller.core.model import Instant
 from poller.destinations.delivery import Delivery
 from poller.engine.specs import QueueSpec, Spec, StreamSpec
-from poller.interfaces import ShardSource, Store, StoredMapping
+from poller.interfaces import ShardSource, Store, StoredMapping, Target
 from poller.settings import FunctionConfig, MappingSettings, Settings
 from poller.sources.dynamodb_streams import DynamoDBStreamsSource
 from poller.sources.kinesis import AtTimestamp, KinesisSource, Latest, Start, TrimHorizon
@@ -23,7 +23,6 @@ from poller.wire.policies import queue_policy, stream_policy
 from poller.wire.requests import as_request, compare_requests
 from poller.wire.starting import StartingPosition
 
-from .functions import Functions
 from .sessions import Sessions
 
 log = logging.getLogger("poller.service")
@@ -35,26 +34,28 @@ class SpecMaker:
     def __init__(
         self,
         sessions: Sessions,
-        functions: Functions,
         delivery: Delivery,
         store: Store,
         *,
         now: Callable[[], Instant],
     ) -> None:
         self._sessions = sessions
-        self._functions = functions
         self._delivery = delivery
         self._store = store
         self._now = now
         self._paces = Paces()
 
-    async def specs(self, settings: Settings) -> Sequence[Spec]:
-        """Raises PollerError where no AWS session or no state can be had."""
+    async def specs(self, settings: Settings, targets: Mapping[str, Target]) -> Sequence[Spec]:
+        """The specs of all mappings, whose functions are `targets`, by name.
+
+        Raises PollerError where no AWS session or no state can be had.
+        """
         known = {stored.uuid: stored for stored in await self._store.mappings()}
         return [
             self._spec(
                 await self._as_begun(mapping, known.get(mapping.uuid)),
                 settings.functions[mapping.function],
+                targets[mapping.function],
             )
             for mapping in settings.mappings
         ]
@@ -82,15 +83,19 @@ class SpecMaker:
         )
         return replace(mapping, config=config)
 
-    def _spec(self, mapping: MappingSettings, function: FunctionConfig) -> Spec:
+    def _spec(self, mapping: MappingSettings, function: FunctionConfig, target: Target) -> Spec:
         config = mapping.config
         session = self._sessions.of(config.source.region)
         if config.source.kind is SourceKind.SQS:
-            return self._queue(mapping, function, session)
-        return self._stream(mapping, function, session)
+            return self._queue(mapping, function, target, session)
+        return self._stream(mapping, function, target, session)
 
     def _queue(
-        self, mapping: MappingSettings, function: FunctionConfig, session: AwsSession
+        self,
+        mapping: MappingSettings,
+        function: FunctionConfig,
+        target: Target,
+        session: AwsSession,
     ) -> QueueSpec:
         config = mapping.config
         source = SqsSource(
@@ -104,7 +109,7 @@ class SpecMaker:
         return QueueSpec(
             stored=self._stored(mapping),
             function=mapping.function,
-            target=self._functions.target(mapping.function),
+            target=target,
             reporting=config.report_batch_item_failures,
             function_timeout=function.timeout,
             enabled=config.enabled,
@@ -113,14 +118,18 @@ class SpecMaker:
         )
 
     def _stream(
-        self, mapping: MappingSettings, function: FunctionConfig, session: AwsSession
+        self,
+        mapping: MappingSettings,
+        function: FunctionConfig,
+        target: Target,
+        session: AwsSession,
     ) -> StreamSpec:
         config = mapping.config
         destination = config.failure_destination
         return StreamSpec(
             stored=self._stored(mapping),
             function=mapping.function,
-            target=self._functions.target(mapping.function),
+            target=target,
             reporting=config.report_batch_item_failures,
             function_timeout=function.timeout,
             enabled=config.enabled,

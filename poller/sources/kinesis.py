@@ -161,7 +161,7 @@ class KinesisSource:
                 return after(sequence)
             case Position(since=float(since)), _:
                 return from_instant(since)
-            case None, AtTimestamp(at):
+            case _, AtTimestamp(at):
                 return from_instant(at)
             case _:
                 return OLDEST

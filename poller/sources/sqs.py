@@ -95,10 +95,15 @@ class SqsSource:
         self._lost: deque[_Receive] = deque(maxlen=LOST_RECEIVES_MAX)
         self._batch_calls = asyncio.Semaphore(BATCH_CALLS_MAX)
         self._may_release = True
+        self._has_polled = False  # the first poll does not wait: it tells that polling works
         self._deletes_fail = False
 
     async def check(self) -> None:
-        """Return if the queue is there.  Raises SourceMissing, with AWS's words where it is not."""
+        """Return if the queue is there and fits the function.
+
+        Raises SourceMissing, with AWS's words where it is not, or hides messages for less time than
+        the function may take (spec 1.2).
+        """
         self._known_url = None
         try:
             attributes = await self._attributes()
@@ -106,6 +111,11 @@ class SqsSource:
             raise self._missing(error) from None
         except ValueError as error:
             raise SourceMissing(f"{self._arn}: bad reply: {error}") from None
+        if attributes.visibility_timeout < self._function_timeout:
+            raise SourceMissing(
+                f"Queue visibility timeout: {attributes.visibility_timeout} seconds is less than "
+                f"Function timeout: {self._function_timeout:g} seconds"
+            )
         self._queue_timeout = attributes.visibility_timeout
         self._refreshed_at = self._now()
 
@@ -115,7 +125,11 @@ class SqsSource:
         visibility = await self._visibility()
         try:
             request = sqs.receive_request(
-                await self._url(), receive.limit, visibility, receive.attempt
+                await self._url(),
+                receive.limit,
+                visibility,
+                receive.attempt,
+                wait=sqs.WAIT_MAX if self._has_polled else 0,
             )
             reply = await self._long_poll.call("ReceiveMessage", request, timeout=RECEIVE_TIMEOUT)
             expires_at = self._now() + visibility
@@ -125,6 +139,7 @@ class SqsSource:
         except ValueError as error:
             again = f"any messages in it come again in {visibility} s"
             return ReceiveFailed(f"receiving from {self._arn}: bad reply, {again}: {error}", limit)
+        self._has_polled = True
         return Received(messages, sum(message.size for message in messages), limit, expires_at)
 
     async def delete(self, messages: Sequence[Message]) -> Deleted:

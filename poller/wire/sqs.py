@@ -103,16 +103,19 @@ class QueueCodec:
         )
 
 
-def receive_request(url: str, limit: int, visibility: int, attempt: str | None) -> bytes:
-    """A long poll; `attempt` is the ReceiveRequestAttemptId, which FIFO queues alone take.
+def receive_request(
+    url: str, limit: int, visibility: int, attempt: str | None, *, wait: int = WAIT_MAX
+) -> bytes:
+    """A poll for up to `wait` seconds.
 
+    `attempt` is the ReceiveRequestAttemptId, which FIFO queues alone take.
     AttributeNames is the older name of MessageSystemAttributeNames: AWS takes either, and older
     emulators know only this one.
     """
     request: dict[str, object] = {
         "QueueUrl": url,
         "MaxNumberOfMessages": min(limit, RECEIVE_MAX),
-        "WaitTimeSeconds": WAIT_MAX,
+        "WaitTimeSeconds": wait,
         "VisibilityTimeout": visibility,
         "AttributeNames": ["All"],
         "MessageAttributeNames": ["All"],

@@ -223,7 +223,6 @@ def test_without_credentials_there_is_one_line_that_says_so(ministack_url: str) 
         assert "credentials" in line
 
 
-@pytest.mark.xfail(strict=True, reason="the rule of AWS is not looked at when a mapping begins")
 def test_a_queue_that_hides_messages_for_less_than_the_functions_timeout_is_refused(
     ministack_url: str,
 ) -> None:
