@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from poller.core.model import LaneMarks, Position
@@ -85,9 +85,6 @@ def test_anything_else_is_refused_in_one_line(text: str | bytes) -> None:
 
 @given(st.text() | st.binary() | st.recursive(st.none() | st.text(), st.lists).map(json.dumps))
 def test_garbage_is_a_value_error_and_nothing_worse(text: str | bytes) -> None:
-    try:
-        found = decode_position(text)
-    except ValueError as error:
-        assert str(error).startswith("not a position")
-    else:
-        assert decode_position(encode_position(found)) == found
+    assume(text not in ("{}", b"{}"))
+    with pytest.raises(ValueError, match=r"^not a position"):
+        decode_position(text)
