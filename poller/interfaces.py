@@ -191,8 +191,11 @@ class FailureStore(Protocol):
 
     async def keep(self, failure: Failure) -> None: ...
 
-    async def kept(self, limit: int) -> Sequence[tuple[int, Failure]]:
-        """The oldest, each with the id by which it is dropped."""
+    async def kept(self, limit: int, *, after: int = 0) -> Sequence[tuple[int, Failure]]:
+        """The oldest with an id beyond `after`, each with the id by which it is dropped.
+
+        Ids rise; fewer than `limit` do not mean that there are no more, none at all does.
+        """
 
     async def drop(self, ids: Collection[int]) -> None: ...
 

@@ -15,7 +15,7 @@ from poller.errors import ConfigError, PollerError, plain
 from poller.observe.logs import FORMATS, LEVELS, configure
 from poller.settings import InvalidConfig
 
-from . import check, demo, run
+from . import check, demo, run, unbuilt
 
 DONE, FAILED, WRONG = 0, 1, 2
 
@@ -76,4 +76,5 @@ def _parser() -> argparse.ArgumentParser:
     )
     for module in (demo, run, check):
         module.add_parser(commands, common)
+    unbuilt.add_parsers(commands, common)
     return parser

@@ -16,6 +16,7 @@ from poller.service.signals import watch_signals
 from poller.settings import Settings, load, override
 
 from .arguments import seconds
+from .unbuilt import add_run_options
 
 
 def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -35,6 +36,7 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         type=seconds,
         help="exit once everything has been caught up for so long",
     )
+    add_run_options(parser)
     parser.set_defaults(run=run)
 
 

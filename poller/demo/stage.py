@@ -39,6 +39,8 @@ class Stage:
     stream_arn: str = ""
     produced: dict[str, set[str]] = field(default_factory=lambda: {kind: set() for kind in KINDS})
     sequences: dict[str, str] = field(default_factory=dict)
+    _failed: set[str] = field(default_factory=set)  # of the table, as far as read
+    _read_keys: set[str] = field(default_factory=set)
     _urls: dict[str, str] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
     _random: random.Random = field(default_factory=lambda: random.Random(7))
@@ -166,16 +168,18 @@ class Stage:
         return {name for number, name in self.sequences.items() if low <= int(number) <= high}
 
     async def _failed_rows(self) -> set[str]:
-        """S3 documents hold the whole event."""
+        """S3 documents hold the whole event; each is read once."""
         s3 = await self.session.client("s3")
-        listed = await s3.list_objects_v2(Bucket=FAILED_BUCKET)
-        found: set[str] = set()
-        for entry in listed.get("Contents", []):
-            read = await s3.get_object(Bucket=FAILED_BUCKET, Key=entry["Key"])
-            document = json.loads(await read["Body"].read())
-            records = json.loads(document["payload"])["Records"]
-            found |= {record["dynamodb"]["NewImage"]["id"]["S"] for record in records}
-        return found
+        async for page in s3.get_paginator("list_objects_v2").paginate(Bucket=FAILED_BUCKET):
+            for key in {entry["Key"] for entry in page.get("Contents", [])} - self._read_keys:
+                read = await s3.get_object(Bucket=FAILED_BUCKET, Key=key)
+                document = json.loads(await read["Body"].read())
+                self._failed |= {
+                    record["dynamodb"]["NewImage"]["id"]["S"]
+                    for record in json.loads(document["payload"])["Records"]
+                }
+                self._read_keys.add(key)
+        return self._failed
 
 
 def queue_arn(name: str) -> str:

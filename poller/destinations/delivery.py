@@ -85,20 +85,19 @@ class Delivery:
 
         The first failure of a destination ends the round for that destination.  Raises StateError.
         """
-        sent = 0
+        sent, after = 0, 0
         failing: set[str] = set()
         async with self._resending:
-            while documents := await self._store.kept(RESEND_BATCH):
-                sent_now = 0
+            while documents := await self._store.kept(RESEND_BATCH, after=after):
                 for id, failure in documents:
-                    if failure.destination not in failing and await self._sent_again(failure):
+                    after = id
+                    if failure.destination in failing:
+                        continue
+                    if await self._sent_again(failure):
                         await self._store.drop([id])
-                        sent_now += 1
+                        sent += 1
                     else:
                         failing.add(failure.destination)
-                sent += sent_now
-                if not sent_now:
-                    break
         if sent:
             logger.info("%d kept failure documents have reached their destination", sent)
         return sent

@@ -29,7 +29,7 @@ from poller.observe.tally import Tally
 from poller.settings import Settings
 from poller.stores.sqlite import open_sqlite
 from poller.targets.processes import to_stderr
-from poller.wire.arns import parse_destination
+from poller.wire.arns import ArnError, parse_destination
 
 from .functions import open_functions
 from .sessions import Sessions
@@ -148,7 +148,11 @@ class Service:
 
     def _delivery(self, store: Store, sessions: Sessions) -> Delivery:
         def destination(arn: str) -> Destination:
-            return destination_for(arn, sessions.of(parse_destination(arn).region))
+            try:
+                region = parse_destination(arn).region
+            except ArnError as error:
+                raise ConfigError(f"failure destination: {error.message}") from None
+            return destination_for(arn, sessions.of(region))
 
         def failed(failure: Failure) -> None:
             self.tally.destination_failed(failure, self.clock.now())

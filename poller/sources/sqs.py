@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import uuid
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
@@ -27,6 +25,8 @@ from poller.errors import SourceMissing
 from poller.wire import sqs
 from poller.wire.sqs import QueueCodec, QueueMessage
 
+from .lost_receives import LostReceives, Receive
+
 RECEIVE_TIMEOUT: Seconds = sqs.WAIT_MAX + 10.0  # a long poll's reply may be late
 CALL_TIMEOUT: Seconds = 5.0
 REFRESH_INTERVAL: Seconds = 60.0  # of the queue's own visibility timeout
@@ -36,21 +36,10 @@ DELETE_TIME_MAX: Seconds = 10.0
 THROTTLE_PAUSE: Seconds = 1.0
 BATCH_CALLS_MAX = 10  # at one time
 BACKLOG_AGE_MAX: Seconds = 5.0
-RETRY_OF_RECEIVE_MAX: Seconds = 300.0  # for which SQS remembers a ReceiveRequestAttemptId
-LOST_RECEIVES_MAX = 100
 QUEUE_IS_GONE = frozenset({"QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"})
 
 _log = logging.getLogger("poller.sources")
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class _Receive:
-    """A receive; asked again under the same `attempt`, a FIFO queue gives the same messages."""
-
-    attempt: str | None
-    limit: int
-    began_at: Instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +81,7 @@ class SqsSource:
         self._queue_timeout = max(DEFAULT_VISIBILITY, math.ceil(function_timeout))
         self._refreshed_at: Instant = -math.inf
         self._backlog: tuple[Instant, int | None] = (-math.inf, None)
-        self._lost: deque[_Receive] = deque(maxlen=LOST_RECEIVES_MAX)
+        self._receives = LostReceives(fifo=self._codec.fifo)
         self._batch_calls = asyncio.Semaphore(BATCH_CALLS_MAX)
         self._may_release = True
         self._has_polled = False  # the first poll does not wait: it tells that polling works
@@ -121,7 +110,7 @@ class SqsSource:
 
     async def receive(self, limit: int) -> Received | ReceiveFailed:
         """A long poll for up to `limit` messages."""
-        receive = self._next_receive(limit)
+        receive = self._receives.next(limit, self._now())
         visibility = await self._visibility()
         try:
             request = sqs.receive_request(
@@ -186,22 +175,11 @@ class SqsSource:
         """The JSON that a function receives for `messages`."""
         return self._codec.event(cast(Sequence[QueueMessage], messages))
 
-    def _next_receive(self, limit: int) -> _Receive:
-        """One whose reply was lost on the way, if there is any (spec 8.4); else a new one."""
-        now = self._now()
-        for lost in tuple(self._lost):
-            if now - lost.began_at >= RETRY_OF_RECEIVE_MAX:
-                self._lost.remove(lost)
-            elif lost.limit <= limit:
-                self._lost.remove(lost)
-                return lost
-        return _Receive(str(uuid.uuid4()) if self._codec.fifo else None, limit, now)
-
-    def _receive_failed(self, error: AwsError, receive: _Receive, limit: int) -> ReceiveFailed:
+    def _receive_failed(self, error: AwsError, receive: Receive, limit: int) -> ReceiveFailed:
         if error.code in QUEUE_IS_GONE:
             self._known_url = None
-        if receive.attempt is not None and error.status is None:
-            self._lost.append(receive)
+        if error.status is None:
+            self._receives.lost(receive)
         pause = THROTTLE_PAUSE if error.throttled else None
         return ReceiveFailed(
             f"receiving from {self._arn}: {error}", limit, error.retry_after or pause

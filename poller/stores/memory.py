@@ -47,8 +47,9 @@ class MemoryStore:
     async def keep(self, failure: Failure) -> None:
         self._failures[next(self._ids)] = failure
 
-    async def kept(self, limit: int) -> Sequence[tuple[int, Failure]]:
-        return list(islice(self._failures.items(), limit))
+    async def kept(self, limit: int, *, after: int = 0) -> Sequence[tuple[int, Failure]]:
+        beyond = (entry for entry in self._failures.items() if entry[0] > after)
+        return list(islice(beyond, limit))
 
     async def drop(self, ids: Collection[int]) -> None:
         for id in ids:

@@ -36,7 +36,7 @@ KEEP = (
 )
 KEPT = (
     "SELECT id, mapping, function, shard, destination, document, payload, key, records"
-    " FROM failures ORDER BY id LIMIT ?"
+    " FROM failures WHERE id > ? ORDER BY id LIMIT ?"
 )
 MAPPINGS = (
     "SELECT uuid, source_arn, function_arn, origin, request, created_at, pinned"
@@ -136,9 +136,9 @@ class SqliteStore:
         )
         await self._commits.write((KEEP, row))
 
-    async def kept(self, limit: int) -> Sequence[tuple[int, Failure]]:
+    async def kept(self, limit: int, *, after: int = 0) -> Sequence[tuple[int, Failure]]:
         """Fewer than `limit` where they are large: about KEPT_BYTES_MAX at a time."""
-        return self._read(lambda: self._fetch_kept(limit))
+        return self._read(lambda: self._fetch_kept(limit, after))
 
     async def drop(self, ids: Collection[int]) -> None:
         await self._commits.write(*(("DELETE FROM failures WHERE id = ?", (id,)) for id in ids))
@@ -158,10 +158,10 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise explained(self._path, error) from error
 
-    def _fetch_kept(self, limit: int) -> list[tuple[int, Failure]]:
+    def _fetch_kept(self, limit: int, after: int) -> list[tuple[int, Failure]]:
         found: list[tuple[int, Failure]] = []
         size = 0
-        with closing(self._connection.execute(KEPT, (limit,))) as rows:
+        with closing(self._connection.execute(KEPT, (after, limit))) as rows:
             for id, *members in rows:
                 failure = Failure(*members)
                 size += len(failure.document) + len(failure.payload)

@@ -17,7 +17,7 @@ FETCH_LIMITS = {SourceKind.KINESIS: 10_000, SourceKind.DYNAMODB: 1_000}
 
 # A read brings some batches, a few for every lane, and not all that the service would give, so that
 # a busy shard of small records stays within 2 MB.
-FETCH_BATCHES = 20
+FETCH_BATCHES = 10
 FETCH_BATCHES_OF_LANE = 5
 FETCH_MIN = 1_000
 

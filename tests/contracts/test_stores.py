@@ -135,6 +135,16 @@ async def test_removing_a_mapping_takes_its_positions_and_leaves_its_failures(st
     assert await store.count_kept() == 1
 
 
+async def test_kept_failures_can_be_gone_through_in_parts(store: Store) -> None:
+    for number in range(5):
+        await store.keep(replace(FAILURE, key=f"key-{number}"))
+    keys, after = [], 0
+    while part := await store.kept(2, after=after):
+        keys += [failure.key for _, failure in part]
+        after = part[-1][0]
+    assert keys == [f"key-{number}" for number in range(5)]
+
+
 async def test_kept_failures_come_oldest_first_and_whole(store: Store) -> None:
     failures = [replace(FAILURE, key=str(number)) for number in range(5)]
     for failure in failures:

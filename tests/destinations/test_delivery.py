@@ -68,9 +68,9 @@ class FlakyStore(MemoryStore):
         self._check()
         await super().keep(failure)
 
-    async def kept(self, limit: int) -> list[tuple[int, Failure]]:
+    async def kept(self, limit: int, *, after: int = 0) -> list[tuple[int, Failure]]:
         self._check()
-        return list(await super().kept(limit))
+        return list(await super().kept(limit, after=after))
 
 
 class Scene:

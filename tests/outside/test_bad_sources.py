@@ -6,8 +6,6 @@ import contextlib
 import uuid
 from collections.abc import Mapping
 
-import pytest
-
 from tests.faults import Answer as Reply
 from tests.faults import Call as Request
 from tests.faults import Close, Cut, Delay, Fault, Proxy, Reset, faulty, refused, throttled

@@ -62,8 +62,8 @@ def test_every_setting_of_a_stream_reaches_its_policy() -> None:
     ("source", "batch_size", "lanes", "fetch_max"),
     [
         (STREAM, 1, 1, 1_000),
-        (STREAM, 50, 1, 1_000),
-        (STREAM, 100, 1, 2_000),
+        (STREAM, 200, 1, 2_000),
+        (STREAM, 100, 1, 1_000),
         (STREAM, 100, 4, 2_000),
         (STREAM, 100, 10, 5_000),
         (STREAM, 10_000, 10, 10_000),
