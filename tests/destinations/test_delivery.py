@@ -273,3 +273,11 @@ async def test_kept_documents_are_sent_soon_after_the_destination_works_again(
     assert await scene.kept() == []
     resending.cancel()
     await asyncio.gather(resending, return_exceptions=True)
+
+
+async def test_a_destination_that_is_gone_does_not_hold_up_the_others() -> None:
+    scene = Scene(bucket=Mailbox(works_at=FOR_EVER))
+    for failure in (*failures(150, BUCKET), FAILURE):
+        await scene.store.keep(failure)
+    assert await scene.delivery.resend_once() == 1
+    assert await scene.kept() == failures(150, BUCKET)
