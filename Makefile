@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format bench lock clean
+.PHONY: bugs help demo test test-slow lint format bench lock clean
 
 help:  ## Say what the targets do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ format: $(VENV)/dev.stamp  ## Bring the code into its style
 
 bench: $(VENV)/dev.stamp  ## Measure against the floor (a minute or two; best on an idle machine)
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+bugs: $(VENV)/dev.stamp  ## Plant bugs in the core and show which the tests catch (minutes)
+	@$(BIN)/python -m tests.core.plant_bugs
 
 lock: $(VENV)/bin/python  ## Resolve the dependencies of pyproject.toml anew
 	$(PIP) install 'uv>=0.8'

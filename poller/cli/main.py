@@ -63,7 +63,7 @@ def _told(error: BaseException, options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     group = common.add_argument_group("logging")
-    group.add_argument("--log-level", choices=LEVELS, default="info", help="default: info")
+    group.add_argument("--log-level", choices=LEVELS, default="info", help="default: %(default)s")
     group.add_argument("--log-format", choices=FORMATS, default="text", help="default: text")
     parser = Parser(
         prog="poller",

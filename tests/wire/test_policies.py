@@ -33,7 +33,7 @@ def test_the_defaults_of_a_stream_have_no_limits() -> None:
         record_age_max=None,
         bisect=False,
         poll_interval=1.0,
-        fetch_max=2_000,
+        fetch_max=1_000,
     )
 
 
