@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tests.bench import engine, floor, parts
+from tests.bench import core, engine, floor, parts
 from tests.bench.sampling import Sample
 
 FLOOR = "floor: orjson and dicts"
@@ -36,6 +36,8 @@ ROWS = (
     Row("DynamoDB Streams, BatchSize 1,000", "record", engine.dynamodb, None, 100_000),
     Row("SQS, BatchSize 10", "message", engine.sqs, None, 15_000),
     Row("idle shards, one poll a second", "poll", engine.idle_shards, None, 1 / 0.0003),
+    Row("the core alone, BatchSize 100", "record", core.one_lane, None, 1_000_000),
+    Row("the core alone, 10 lanes", "record", core.ten_lanes, None, 500_000),
     Row("the same over aiohttp", "record", floor.floor_over_aiohttp, FLOOR),
     Row("floor: msgspec and structs", "record", floor.floor_of_structs, FLOOR),
     Row("plain aiobotocore loop", "record", floor.aiobotocore_loop, FLOOR),
