@@ -228,7 +228,7 @@ def test_a_stuck_lane_bounds_what_is_read():
 
 
 def test_a_full_memory_does_not_wait_for_the_batching_window():
-    policy = StreamPolicy(batch_size=1000, batch_window=300.0, unsettled_bytes_max=500)
+    policy = StreamPolicy(batch_size=1000, batch_window=300.0, fetch_max=3, unsettled_bytes_max=500)
     rng = random.Random(5)
     records = make_records(100, keys=3, random=rng, rate=1e6)
     world = StreamWorld(records, lambda batch, rng: Succeeded(), rng)
