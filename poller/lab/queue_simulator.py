@@ -197,6 +197,8 @@ class QueueSimulation:
             assert not policy.fifo or message.group not in groups, "a group in two batches"
         if policy.fifo:
             self._in_order(made)
+        ends_at = self.now + policy.run_time_max
+        assert not batch.attempts or ends_at <= batch.expires_at + 1e-6, "retried too late"
         self.refusing.discard(batch.id)
         self.running[batch.id] = batch
         self._held -= {message.id for message in made}
