@@ -61,10 +61,6 @@ def _told(error: BaseException, options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    group = common.add_argument_group("logging")
-    group.add_argument("--log-level", choices=LEVELS, default="info", help="default: %(default)s")
-    group.add_argument("--log-format", choices=FORMATS, default="text", help="default: text")
     parser = Parser(
         prog="poller",
         description="AWS Lambda's event source mapping as a process: Kinesis, DynamoDB Streams "
@@ -75,6 +71,15 @@ def _parser() -> argparse.ArgumentParser:
         title="commands", dest="command", metavar="COMMAND", required=True, parser_class=Parser
     )
     for module in (demo, run, check):
-        module.add_parser(commands, common)
-    unbuilt.add_parsers(commands, common)
+        module.add_parser(commands, _common())
+    unbuilt.add_parsers(commands, _common())
     return parser
+
+
+def _common() -> argparse.ArgumentParser:
+    """What every command takes; new for each, since a default set in one is set in its parents."""
+    common = argparse.ArgumentParser(add_help=False)
+    group = common.add_argument_group("logging")
+    group.add_argument("--log-level", choices=LEVELS, default="info", help="default: %(default)s")
+    group.add_argument("--log-format", choices=FORMATS, default="text", help="default: text")
+    return common
