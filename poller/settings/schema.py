@@ -1,19 +1,18 @@
-"""The shape of the blocks of a config file that are not AWS's own, as pydantic models.
+"""The shape of the blocks of a config file that are not AWS's own: each key and how it is read.
 
-What is wrong is told in our words, and without the value where that may be a secret.
+What is wrong is told without the value where that may be a secret.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
-
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
 
 from poller.targets.runtime_environment import RESERVED
 from poller.wire.arns import is_role
-from poller.wire.problems import Problem, shown, unknown_key
+from poller.wire.problems import Path, Problem, shown, unknown_key
 
 from .addresses import parse_region, parse_url
 from .nodes import Block, Items, Node, Scalar
@@ -54,60 +53,110 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
+Check = Callable[[str], str]
+"""Text as it is to be, mostly unchanged.  Raises ValueError."""
 
-def _text(value: Any) -> Any:
+Reader = Callable[[Node], Any]
+"""What a node says.  Raises ValueError, or Wrong for what lies further down."""
+
+
+class Wrong(ValueError):
+    """`problems` in a block or a list, their paths from there."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__()
+        self.problems = problems
+
+
+def _attempt(read: Callable[[Any], Any], given: Any, path: Path, problems: list[Problem]) -> Any:
+    """What `read` makes of what stands at `path`; None where it is wrong, which is noted."""
+    try:
+        return read(given)
+    except Wrong as wrong:
+        problems += [problem.below(*path) for problem in wrong.problems]
+    except ValueError as error:
+        problems.append(Problem(path, str(error)))
+    return None
+
+
+def _text(check: Check = str) -> Reader:
     """A scalar's text as it is written, so that an account id may stand without quotes."""
-    match value:
-        case Scalar(substituted=False, value=None):
-            raise ValueError('has no value; "" would be empty text')
-        case Scalar(text=text):
-            return text
-        case _:
-            raise ValueError(f"must be text, not {_kind(value)}")
+
+    def read(node: Node) -> str:
+        match node:
+            case Scalar(substituted=False, value=None):
+                raise ValueError('has no value; "" would be empty text')
+            case Scalar(text=text):
+                return check(text)
+            case _:
+                raise ValueError(f"must be text, not {_kind(node)}")
+
+    return read
 
 
-def _number(low: int, high: int, *, whole: bool) -> BeforeValidator:
-    def check(value: Any) -> int | float:
-        number = value.value if isinstance(value, Scalar) else None
+def _number(low: int, high: int, kind: type[int] | type[float]) -> Reader:
+    def read(node: Node) -> int | float:
+        number = node.value if isinstance(node, Scalar) else None
         match number:
             case bool():
                 pass
             case int() if low <= number <= high:
+                return kind(number)
+            case float() if low <= number <= high and kind is float:
                 return number
-            case float() if low <= number <= high and not whole:
-                return number
-        what = "a whole number" if whole else "a number"
-        given = shown(number) if isinstance(value, Scalar) else _kind(value)
+        what = "a whole number" if kind is int else "a number"
+        given = shown(number) if isinstance(node, Scalar) else _kind(node)
         raise ValueError(f"must be {what} from {low} to {high}, not {given}")
 
-    return BeforeValidator(check)
+    return read
 
 
-def _matching(pattern: re.Pattern[str], message: str) -> AfterValidator:
+def _block(name: Check, value: Reader) -> Reader:
+    """A block of any keys that `name` takes."""
+
+    def read(node: Node) -> dict[str, Any]:
+        if not isinstance(node, Block):
+            raise ValueError(f"must be a block of keys, not {_kind(node)}")
+        problems: list[Problem] = []
+        values = {
+            _attempt(name, key, (key,), problems): _attempt(value, entry.node, (key,), problems)
+            for key, entry in node.entries.items()
+        }
+        if problems:
+            raise Wrong(problems)
+        return values
+
+    return read
+
+
+def _urls(node: Node) -> tuple[str, ...]:
+    url = _text(lambda text: parse_url(text, user_allowed=True))
+    match node:
+        case Scalar():
+            return (url(node),)
+        case Items(items=items) if 0 < len(items) <= URLS_MAX:
+            problems: list[Problem] = []
+            read = tuple(
+                _attempt(url, item, (index,), problems) for index, item in enumerate(items)
+            )
+            if problems:
+                raise Wrong(problems)
+            return read
+        case _:
+            raise ValueError(f"must be a URL or a list of 1 to {URLS_MAX} of them")
+
+
+def _matching(pattern: re.Pattern[str], message: str) -> Check:
     def check(text: str) -> str:
         if not pattern.fullmatch(text):
             raise ValueError(message)
         return text
 
-    return AfterValidator(check)
+    return check
 
 
 def _endpoint(text: str) -> str:
     return parse_url(text, user_allowed=False)
-
-
-def _url(text: str) -> str:
-    return parse_url(text, user_allowed=True)
-
-
-def _listed(value: Any) -> Any:
-    match value:
-        case Scalar():
-            return (value,)
-        case list() if 0 < len(value) <= URLS_MAX:
-            return tuple(value)
-        case _:
-            raise ValueError(f"must be a URL or a list of 1 to {URLS_MAX} of them")
 
 
 def _role(text: str) -> str:
@@ -151,111 +200,60 @@ def _service(name: str) -> str:
     return name
 
 
-Text = Annotated[str, BeforeValidator(_text)]
-Endpoint = Annotated[Text, AfterValidator(_endpoint)]
+def _key(read: Reader) -> Any:
+    """A key that `read` reads; None where it is absent."""
+    return field(default=None, metadata={"read": read})
 
 
-class Entry(BaseModel):
-    """A block whose keys are all known; an absent one is None."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class AwsEntry(Entry):
-    region: Annotated[Text, AfterValidator(parse_region)] | None = None
-    account_id: Annotated[Text, _matching(_ACCOUNT, "must be 12 digits")] | None = None
-    endpoint_url: Endpoint | None = None
-    endpoints: dict[Annotated[str, AfterValidator(_service)], Endpoint] | None = None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsEntry:
+    region: str | None = _key(_text(parse_region))
+    account_id: str | None = _key(_text(_matching(_ACCOUNT, "must be 12 digits")))
+    endpoint_url: str | None = _key(_text(_endpoint))
+    endpoints: Mapping[str, str] | None = _key(_block(_service, _text(_endpoint)))
 
 
-class FunctionEntry(Entry):
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class FunctionEntry:
     """Every key of a function that is built; `functions` knows which go together."""
 
-    handler: (
-        Annotated[Text, _matching(_HANDLER, "must be MODULE.NAME, such as app.orders.handler")]
-        | None
-    ) = None
-    url: (
-        Annotated[tuple[Annotated[Text, AfterValidator(_url)], ...], BeforeValidator(_listed)]
-        | None
-    ) = None
-    timeout: Annotated[float, _number(1, 900, whole=False)] | None = None
-    concurrency: Annotated[int, _number(1, 10_000, whole=True)] | None = None
-    role: Annotated[Text, AfterValidator(_role)] | None = None
-    environment: (
-        dict[
-            Annotated[str, AfterValidator(_variable)],
-            Annotated[Text, AfterValidator(_variable_value)],
-        ]
-        | None
-    ) = None
-    path: Text | None = None
-    python: Text | None = None
-    memory: Annotated[int, _number(128, 10_240, whole=True)] | None = None
-    headers: (
-        dict[
-            Annotated[str, AfterValidator(_header)],
-            Annotated[Text, AfterValidator(_header_value)],
-        ]
-        | None
-    ) = None
+    handler: str | None = _key(
+        _text(_matching(_HANDLER, "must be MODULE.NAME, such as app.orders.handler"))
+    )
+    url: tuple[str, ...] | None = _key(_urls)
+    timeout: float | None = _key(_number(1, 900, float))
+    concurrency: int | None = _key(_number(1, 10_000, int))
+    role: str | None = _key(_text(_role))
+    environment: Mapping[str, str] | None = _key(_block(_variable, _text(_variable_value)))
+    path: str | None = _key(_text())
+    python: str | None = _key(_text())
+    memory: int | None = _key(_number(128, 10_240, int))
+    headers: Mapping[str, str] | None = _key(_block(_header, _text(_header_value)))
 
 
-Model = TypeVar("Model", bound=Entry)
+Entry = TypeVar("Entry", AwsEntry, FunctionEntry)
 
 
-def read_entry(model: type[Model], node: Block) -> Model | list[Problem]:
-    """`node` as `model`, or everything that is wrong with it."""
-    try:
-        return model.model_validate(_data(node))
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
-        return [_problem(model, node, detail) for detail in details]
+def read_entry(kind: type[Entry], node: Block) -> Entry | list[Problem]:
+    """`node` as `kind`, or everything that is wrong with it: known keys first, in their order."""
+    readers: dict[str, Reader] = {each.name: each.metadata["read"] for each in fields(kind)}
+    problems: list[Problem] = []
+    values = {
+        key: _attempt(read, node.entries[key].node, (key,), problems)
+        for key, read in readers.items()
+        if key in node.entries
+    }
+    problems += [unknown_key((key,), readers.keys()) for key in node.entries if key not in readers]
+    return problems or kind(**values)
 
 
-def _data(node: Node) -> Any:
-    """Blocks and lists as Python's, scalars as they are: each field knows how it reads them."""
-    match node:
-        case Scalar():
-            return node
-        case Items(items=items):
-            return [_data(item) for item in items]
-        case Block(entries=entries):
-            return {key: _data(entry.node) for key, entry in entries.items()}
-
-
-def _problem(model: type[Entry], node: Block, detail: Mapping[str, Any]) -> Problem:
-    path, found = _place(node, detail["loc"])
-    match detail["type"]:
-        case "extra_forbidden":
-            return unknown_key(path, model.model_fields.keys())
-        case "value_error":
-            return Problem(path, str(detail["ctx"]["error"]))
-        case "dict_type":
-            return Problem(path, f"must be a block of keys, not {_kind(found)}")
-        case _:
-            return Problem(path, str(detail["msg"]))
-
-
-def _place(node: Block, location: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], Node]:
-    """The part of pydantic's location that is in the file, and what is there."""
-    path: tuple[str | int, ...] = ()
-    found: Node = node
-    for step in location:
-        match found, step:
-            case Block(entries=entries), str() if step in entries:
-                found = entries[step].node
-            case Items(items=items), int() if step < len(items):
-                found = items[step]
-            case _:
-                break
-        path = (*path, step)
-    return path, found
-
-
-def _kind(value: Any) -> str:
+def _kind(node: Node) -> str:
     """What kind of value it is, without showing it."""
-    match value:
+    match node:
+        case Items():
+            return "a list"
+        case Block():
+            return "a block of keys"
         case Scalar(value=None):
             return "nothing"
         case Scalar(value=str()):
@@ -264,7 +262,3 @@ def _kind(value: Any) -> str:
             return "true or false"
         case Scalar():
             return "a number"
-        case Items() | list() | tuple():
-            return "a list"
-        case _:
-            return "a block of keys"
