@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class PollerError(Exception):
     """The reason why something cannot be done, as one clear line; never shown as a traceback."""
@@ -9,6 +11,14 @@ class PollerError(Exception):
 
 class ConfigError(PollerError):
     """The configuration or the command line is wrong (exit code 2)."""
+
+
+class InvalidConfig(ConfigError):
+    """Everything that is wrong with a config file: `lines`, also as text, one below the other."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = tuple(lines)
 
 
 class SourceMissing(PollerError):

@@ -9,7 +9,7 @@ from argparse import ArgumentParser, Namespace, _SubParsersAction
 from pathlib import Path
 from typing import Any
 
-from poller.settings import InvalidConfig, load
+from poller.errors import InvalidConfig
 
 OK = 0
 WRONG_CONFIG = 2
@@ -29,6 +29,8 @@ def add_parser(subparsers: _SubParsersAction[Any], common: ArgumentParser) -> No
 
 def run(args: Namespace) -> int:
     """Check `args.config` and say what came of it; the exit code."""
+    from poller.settings import load  # noqa: PLC0415 - what other commands need nothing of
+
     try:
         settings = load(args.config, os.environ, now=time.time())
     except InvalidConfig as error:

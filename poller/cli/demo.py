@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import anyio
-
 from .arguments import seconds
 
 
@@ -28,6 +26,8 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    import anyio  # noqa: PLC0415 - what other commands need nothing of
+
     from poller.demo.show import show  # noqa: PLC0415 - its dependencies are the demo's own
 
     return 0 if anyio.run(show, options.for_seconds, options.listen) else 1

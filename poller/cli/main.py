@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from poller import __version__
-from poller.errors import ConfigError, PollerError, plain
+from poller.errors import ConfigError, InvalidConfig, PollerError, plain
 from poller.observe.logs import FORMATS, LEVELS, configure
-from poller.settings import InvalidConfig
 
 from . import check, demo, run, unbuilt
 

@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
-import time
 from pathlib import Path
 from typing import Any
-
-import anyio
-
-from poller.observe.terminal import Progress
-from poller.service import Service
-from poller.service.signals import watch_signals
-from poller.settings import Settings, load, override
 
 from .arguments import seconds
 from .unbuilt import add_run_options
@@ -41,19 +32,7 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    def read() -> Settings:
-        settings = load(options.config, os.environ, now=time.time())
-        return override(settings, listen=options.listen, state=options.state, folder=Path.cwd())
+    from .serving import serve  # noqa: PLC0415 - the whole service; other commands need none of it
 
-    anyio.run(_serve, Service(read(), reread=read), options.until_idle)
+    serve(options)
     return 0
-
-
-async def _serve(service: Service, until_idle: float | None) -> None:
-    progress = Progress(service.board, service.tally, title="poller")
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(watch_signals, service.stop, service.reload)
-        tasks.start_soon(progress.follow)
-        await service.run(until_idle=until_idle)
-        tasks.cancel_scope.cancel()
-    progress.print_summary()

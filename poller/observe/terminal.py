@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,11 +15,11 @@ from rich.text import Text
 from poller.core.model import Seconds
 
 from .board import Board
+from .lines import follow_in_log
 from .progress import Row, describe, lag_text, number_text, rows, total
 from .tally import Tally
 
 REFRESH_PERIOD: Seconds = 0.5
-LINES_PERIOD: Seconds = 30.0
 WIDE = 110  # columns from which numbers are written in full, and all of them are shown
 NOTES_MAX = 3
 NAME_WIDTH_MIN = 12
@@ -28,8 +27,6 @@ STATE_WIDTH = 9
 FRAME_HEIGHT = 5  # lines of a frame that are neither mappings nor notes
 
 _STYLES = {"Enabled": "green", "blocked": "red", "Disabled": "dim"}
-
-logger = logging.getLogger("poller.progress")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +79,7 @@ class Progress:
     async def follow(self) -> None:
         """Show how things are until cancelled; a live table is gone then."""
         if not self._console.is_terminal:
-            await self._follow_in_log()
+            await follow_in_log(self._board, self._tally)
             return
         # No thread refreshes it: machines may be looked into from the event loop only.
         with Live(console=self._console, auto_refresh=False, transient=True) as live:
@@ -94,8 +91,6 @@ class Progress:
         """What became of everything, with a total."""
         mappings = rows(self._board, self._tally)
         self._console.print(self._table(_SUMMARY, (*mappings, total(mappings))))
-
-    # As a table.
 
     def _frame(self) -> Group:
         mappings = rows(self._board, self._tally)
@@ -135,33 +130,6 @@ class Progress:
     def _names(self, mappings: Sequence[Row], width: int) -> list[str]:
         ascii_only = self._console.options.ascii_only
         return [describe(row, width, ascii_only=ascii_only) for row in mappings]
-
-    # As lines of the log.
-
-    async def _follow_in_log(self) -> None:
-        """A line for each mapping that changed, so that an idle service is quiet."""
-        logged: dict[str, dict[str, object]] = {}
-        while True:
-            await asyncio.sleep(LINES_PERIOD)
-            for row in rows(self._board, self._tally):
-                fields = _fields(row)
-                if logged.get(row.uuid) != fields:
-                    logged[row.uuid] = fields
-                    logger.info("progress of %s", describe(row, ascii_only=True), extra=fields)
-
-
-def _fields(row: Row) -> dict[str, object]:
-    return {
-        "mapping": row.uuid,
-        "function": row.function,
-        "state": row.state,
-        "polled": row.counts.polled,
-        "ok": row.counts.succeeded,
-        "failed": row.counts.failed,
-        "retries": row.counts.retries,
-        "in_flight": row.in_flight,
-        "lag": lag_text(row),
-    }
 
 
 def _cells(columns: Sequence[_Column], widths: Sequence[int], row: Row) -> list[Text]:

@@ -1,12 +1,13 @@
 """The config file: read, checked and turned into frozen values; only cli and service use it."""
 
+from poller.errors import InvalidConfig
+
 from .loading import load, override
 from .values import (
     AwsConfig,
     EndpointConfig,
     FunctionConfig,
     HandlerConfig,
-    InvalidConfig,
     MappingSettings,
     Settings,
 )

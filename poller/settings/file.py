@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 
+from poller.errors import InvalidConfig
 from poller.wire.problems import Path, Problem
 
 from .document import SyntaxProblem, parse
 from .nodes import Node, line_at
-from .values import InvalidConfig
 from .variables import hide, substitute
 
 BYTES_MAX = 1024 * 1024

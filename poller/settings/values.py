@@ -6,23 +6,14 @@ so that a reread file with a comment more is the same settings.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from poller.core.model import Seconds
-from poller.errors import ConfigError
 from poller.targets.http_addresses import EMULATOR_PATH
 from poller.wire.mappings import MappingConfig
-
-
-class InvalidConfig(ConfigError):
-    """Everything that is wrong with a config file: `lines`, also as text, one below the other."""
-
-    def __init__(self, lines: Sequence[str]) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = tuple(lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

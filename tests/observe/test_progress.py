@@ -15,7 +15,7 @@ from rich.console import Console
 from poller.core.model import Discard, DiscardReason, Fate, Succeeded
 from poller.core.steps import Deliver, Delivered, Fetched, Invoke, Invoked
 from poller.interfaces import Unit
-from poller.observe import terminal
+from poller.observe import lines
 from poller.observe.board import Board
 from poller.observe.counts import Counts
 from poller.observe.progress import (
@@ -139,7 +139,7 @@ def test_more_mappings_than_lines_are_counted() -> None:
 async def test_elsewhere_it_is_a_line_in_the_log_for_each_mapping_that_changed(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(terminal, "LINES_PERIOD", 0.01)
+    monkeypatch.setattr(lines, "LINES_PERIOD", 0.01)
     caplog.set_level(logging.INFO, "poller.progress")
     board, tally = watched()
     progress = Progress(board, tally, console=Console(file=io.StringIO()))

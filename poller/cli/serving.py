@@ -1,0 +1,52 @@
+"""Runs the service of `poller run`, and shows on stderr how it gets on."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+
+from poller.observe.lines import follow_in_log
+from poller.service import Service
+from poller.service.signals import watch_signals
+from poller.settings import Settings, load, override
+
+if TYPE_CHECKING:
+    from poller.observe.terminal import Progress
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Run what `options` say until it is stopped or, with `until_idle`, idle for so long."""
+
+    def read() -> Settings:
+        settings = load(options.config, os.environ, now=time.time())
+        return override(settings, listen=options.listen, state=options.state, folder=Path.cwd())
+
+    anyio.run(_serve, Service(read(), reread=read), options.until_idle)
+
+
+async def _serve(service: Service, until_idle: float | None) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch_signals, service.stop, service.reload)
+        tasks.start_soon(_follow, service)
+        await service.run(until_idle=until_idle)
+        tasks.cancel_scope.cancel()
+    _progress(service).print_summary()
+
+
+async def _follow(service: Service) -> None:
+    if sys.stderr.isatty():
+        await _progress(service).follow()
+    else:
+        await follow_in_log(service.board, service.tally)
+
+
+def _progress(service: Service) -> Progress:
+    from poller.observe.terminal import Progress  # noqa: PLC0415 - 2 MB that only tables need
+
+    return Progress(service.board, service.tally, title="poller")
