@@ -44,6 +44,7 @@ format: $(VENV)/dev.stamp  ## Bring the code into its style
 
 bench: $(VENV)/dev.stamp  ## Measure against the floor (a minute or two; best on an idle machine)
 	@$(BIN)/python -m tests.bench $(ARGS)
+	@$(BIN)/python -m tests.bench.memory
 
 bugs: $(VENV)/dev.stamp  ## Plant bugs in the core and show which the tests catch (minutes)
 	@$(BIN)/python -m tests.core.plant_bugs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -133,6 +134,8 @@ class Service:
                     await supervisor.apply(await maker.specs(settings, targets))
 
             await apply(settings)
+            gc.collect()
+            gc.freeze()  # what has been loaded by now stays, and is not searched for garbage again
             self.board.begin()
             self._apply = apply
             yield supervisor
