@@ -17,6 +17,7 @@ from poller.engine.specs import QueueSpec, Spec, StreamSpec
 from poller.engine.supervisor import Supervisor
 from poller.interfaces import Invocation, Ran, Reply, StoredMapping, Target
 from poller.observe.board import Board
+from poller.observe.decisions import Decisions
 from poller.observe.tally import Tally
 from poller.sources.dynamodb_streams import DynamoDBStreamsSource
 from poller.sources.sqs import SqsSource
@@ -135,7 +136,7 @@ async def _engine(specs: Sequence[Spec]) -> AsyncIterator[Tally]:
     clock, tally = Clock(), Tally()
     with tempfile.TemporaryDirectory() as folder:
         async with open_sqlite(Path(folder) / "state.db") as store:
-            shared = Shared(clock, store, Board(clock.now), [tally])
+            shared = Shared(clock, store, Board(clock.now), [tally, Decisions()])
             async with Supervisor(shared) as supervisor:
                 await supervisor.apply(specs)
                 yield tally
