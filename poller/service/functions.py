@@ -11,7 +11,6 @@ from poller.core.model import Instant
 from poller.interfaces import Target
 from poller.settings import EndpointConfig, FunctionConfig, HandlerConfig
 from poller.targets.http_endpoint import HttpEndpoint
-from poller.targets.processes import PythonHandler
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,9 @@ class Functions:
                     now=self._now,
                 )
             case HandlerConfig() as runs:
+                # Memory that a poller without processes does without.
+                from poller.targets.processes import PythonHandler  # noqa: PLC0415
+
                 assert config.concurrency is not None
                 return PythonHandler(
                     config.name,

@@ -29,7 +29,7 @@ from poller.observe.metrics import Metrics
 from poller.observe.tally import Tally
 from poller.settings import Settings
 from poller.stores.sqlite import open_sqlite
-from poller.targets.processes import to_stderr
+from poller.targets.output import to_stderr
 from poller.wire.arns import ArnError, parse_destination
 
 from .functions import open_functions

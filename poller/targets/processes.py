@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from poller.core.model import Instant, Seconds
 from poller.interfaces import Errored, Invocation, NotReached, Reply
 
 from . import bootstrap
+from .output import to_stderr
 from .runtime_environment import RuntimeEnvironment, log_stream_name
 from .runtime_process import Launch, RuntimeProcess
 from .start_gate import Failure, StartGate
@@ -29,10 +29,6 @@ STOP_GRACE: Seconds = 0.5  # between SIGTERM and SIGKILL
 KILL_WAIT: Seconds = 5.0  # for the kernel to end what was killed
 
 _logger = logging.getLogger("poller.targets")
-
-
-def to_stderr(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
 
 
 @dataclass(frozen=True, slots=True)
