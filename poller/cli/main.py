@@ -16,7 +16,7 @@ from poller.observe.logs import FORMATS, LEVELS, configure
 
 from . import check, demo, run, unbuilt
 
-DONE, FAILED, WRONG = 0, 1, 2
+FAILED, WRONG = 1, 2
 
 
 class Parser(argparse.ArgumentParser):

@@ -109,6 +109,7 @@ class StreamMapping(MappingRun):
                 wait = LOOK_MIN if began else min(wait * 2, LOOK_MAX)
                 with anyio.move_on_after(wait):
                     await self._look_again.wait()
+                    wait = LOOK_MIN  # a shard has ended: its children may be listed a little later
 
     def stop(self, until: Instant) -> None:
         super().stop(until)

@@ -253,3 +253,23 @@ async def test_a_missing_queue_is_said_once(caplog: pytest.LogCaptureFixture):
     async with world.running(world.queue_spec(queue)):
         await asyncio.sleep(100)
     assert len(caplog.records) == 1
+
+
+async def test_children_that_are_listed_late_are_found_soon_after_a_quiet_time():
+    world = make_world()
+    stream = MemoryStream(now=world.shared.clock.now)
+    listing, hidden_until = stream.shards, 0.0
+
+    async def late():
+        hidden = world.shared.clock.now() < hidden_until
+        return [shard for shard in await listing() if not (hidden and shard.parents)]
+
+    stream.shards = late
+    async with world.running(world.stream_spec(stream)):
+        await asyncio.sleep(200)
+        hidden_until = world.shared.clock.now() + 5
+        stream.split(next(iter(stream.logs)))
+        stream.put("k", "k:0")
+        began = world.shared.clock.now()
+        await until(lambda: bool(world.function.seen))
+        assert world.shared.clock.now() - began < 12.0
