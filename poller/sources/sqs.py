@@ -139,7 +139,7 @@ class SqsSource:
         outcomes = await self._in_batches(messages, self._delete_batch)
         reasons = [why for outcome in outcomes for why in outcome]
         if reasons and not self._deletes_fail:
-            _log.warning(
+            _log.info(
                 "%d of %d messages could not be deleted from %s and will come again: %s",
                 len(reasons),
                 len(messages),
