@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from .problems import Path, Problem, shown, unknown_key
+from .constraints import constraint, in_range, wrong_type
+from .problems import Kind, Path, Problem, shown, unknown_key
 
 
 class Fields:
@@ -30,6 +31,17 @@ class Fields:
 
     def note(self, name: str, message: str, remedy: str = "") -> None:
         self.problems.append(Problem((*self._path, name), message, remedy))
+
+    def note_constraint(self, name: str, message: str, rule: str, remedy: str = "") -> None:
+        """Note a value that AWS's model does not allow: ours and AWS's words for it."""
+        path = (*self._path, name)
+        aws = constraint(path, self._raw.get(name), rule)
+        self.problems.append(Problem(path, message, remedy, Kind.CONSTRAINT, aws))
+
+    def note_type(self, name: str, message: str, wanted: str) -> None:
+        """Note a value of another JSON type than `wanted`."""
+        aws = wrong_type(self._raw.get(name), wanted)
+        self.problems.append(Problem((*self._path, name), message, "", Kind.TYPE, aws))
 
     def refuse(self, name: str, message: str, remedy: str = "") -> None:
         """Note this one problem about a key, which then counts as not given."""
@@ -62,7 +74,14 @@ class Fields:
         allowed = f"a whole number from {low} to {high}"
         if unlimited:
             allowed = f"-1 (no limit) or {allowed}"
-        self.note(name, f"must be {allowed}, not {shown(value)}")
+        message = f"must be {allowed}, not {shown(value)}"
+        least = -1 if unlimited else low
+        if isinstance(value, bool) or not isinstance(value, int):
+            self.note_type(name, message, "Integer")
+        elif least <= value <= high:  # AWS's model allows it, its rules do not
+            self.note(name, message)
+        else:
+            self.note_constraint(name, message, in_range(least, high, value))
         return default
 
     def flag(self, name: str, *, default: bool) -> bool:
@@ -72,7 +91,7 @@ class Fields:
             case bool(value):
                 return value
             case other:
-                self.note(name, f"must be true or false, not {shown(other)}")
+                self.note_type(name, f"must be true or false, not {shown(other)}", "Boolean")
                 return default
 
     def text(self, name: str) -> str | None:
@@ -82,7 +101,7 @@ class Fields:
             case str(value):
                 return value
             case other:
-                self.note(name, f"must be text, not {shown(other)}")
+                self.note_type(name, f"must be text, not {shown(other)}", "String")
                 return None
 
     def items(self, name: str) -> list[Any]:
@@ -92,19 +111,38 @@ class Fields:
             case list(value):
                 return value
             case other:
-                self.note(name, f"must be a list, not {shown(other)}")
+                self.note_type(name, f"must be a list, not {shown(other)}", "List")
                 return []
+
+    def mapping(self, name: str) -> Mapping[str, Any]:
+        """A block of any keys."""
+        match self._raw.get(name):
+            case None:
+                return {}
+            case Mapping() as value:
+                return value
+            case other:
+                self.note_type(name, f"must be a block of keys, not {shown(other)}", "Map")
+                return {}
 
     def block(self, name: str, known: Collection[str]) -> Fields:
         """The block of keys under `name`; empty where there is none."""
-        inside: Mapping[str, Any] = {}
-        match self._raw.get(name):
-            case None:
-                pass
-            case Mapping() as value:
-                inside = value
-            case other:
-                self.note(name, f"must be a block of keys, not {shown(other)}")
-        fields = Fields(inside, (*self._path, name), self.problems)
+        fields = Fields(self.mapping(name), (*self._path, name), self.problems)
         fields.refuse_unknown(known)
         return fields
+
+    def blocks(self, name: str, known: Collection[str]) -> list[Fields]:
+        """The blocks of keys that the list under `name` holds."""
+        found = []
+        for index, item in enumerate(self.items(name)):
+            inside = item if isinstance(item, Mapping) else {}
+            fields = Fields(inside, (*self._path, name, index), self.problems)
+            fields.refuse_unknown(known)
+            found.append(fields)
+            if inside is not item:
+                path, message = (*self._path, name, index), "must be a block of keys"
+                aws = wrong_type(item, "Map")
+                self.problems.append(
+                    Problem(path, f"{message}, not {shown(item)}", "", Kind.TYPE, aws)
+                )
+        return found

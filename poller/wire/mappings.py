@@ -7,7 +7,7 @@ is wrong, because it does not apply to the source, or because it is not built ye
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from poller.core.model import Instant
@@ -24,12 +24,12 @@ from .arns import (
 )
 from .fields import Fields
 from .problems import Problem, not_yet
+from .queue_settings import OWN_BLOCK, Scaling, check_queue_batch, read_batch_size, read_scaling
 from .starting import StartingPosition, read_start
+from .tags import read_tags
 
 REPORT_BATCH_ITEM_FAILURES = "ReportBatchItemFailures"
-BATCH_SIZE_MAX = 10_000
-FIFO_BATCH_SIZE_MAX = 10
-BATCH_SIZE_WITHOUT_WINDOW_MAX = 10  # on a queue: what one receive brings
+EVENT_COUNT = "EventCount"
 
 _STREAMS = frozenset({SourceKind.KINESIS, SourceKind.DYNAMODB})
 _QUEUES = frozenset({SourceKind.SQS})
@@ -67,15 +67,14 @@ APPLIES_TO: dict[str, frozenset[SourceKind]] = {
     "SelfManagedKafkaEventSourceConfig": _OTHERS,
     "DocumentDBEventSourceConfig": _OTHERS,
 }
-OWN_BLOCK = "poller"  # what AWS cannot say
 
 # Not built yet; each is accepted with the value that means "off".
 _NOT_YET_OFF: dict[str, tuple[Any, ...]] = {
-    "KMSKeyArn": ("",),
     "MetricsConfig": ({}, {"Metrics": []}, {"Metrics": None}),
-    "Tags": ({},),
     "ScalingConfig": ({},),
     "ProvisionedPollerConfig": ({},),
+    "FilterCriteria": ({}, {"Filters": []}, {"Filters": None}),
+    "TumblingWindowInSeconds": (0,),
     OWN_BLOCK: ({},),
 }
 
@@ -84,7 +83,8 @@ _NOT_YET_OFF: dict[str, tuple[Any, ...]] = {
 class MappingConfig:
     """The settings of one mapping in AWS's words and values: -1 is "no limit".
 
-    Settings that do not apply to a queue have the value that means "off" there.
+    Settings that do not apply to a source have the value that means "off" there.  `filters`: the
+    texts of the patterns.  `scaling`: of a queue.
     """
 
     source: Source
@@ -100,6 +100,11 @@ class MappingConfig:
     maximum_record_age_in_seconds: int = -1
     maximum_retry_attempts: int = -1
     bisect_batch_on_function_error: bool = False
+    tumbling_window_in_seconds: int = 0
+    filters: tuple[str, ...] = ()
+    event_count_metrics: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+    scaling: Scaling = field(default_factory=Scaling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,6 @@ def parse_mapping(raw: Mapping[str, Any], *, now: Instant) -> MappingConfig | Re
     function = _function(fields)
     if source is not None:
         _refuse_inapplicable(fields, source)
-    _refuse_unbuilt(fields)
     config = _settings(fields, source, function, now)
     return Rejected(tuple(fields.problems)) if config is None else config
 
@@ -130,10 +134,10 @@ def _settings(
     fields: Fields, source: Source | None, function: FunctionReference | None, now: Instant
 ) -> MappingConfig | None:
     """Read everything, so that everything wrong is noted; None if anything was."""
-    batch_size = _batch_size(fields, source)
+    batch_size = read_batch_size(fields, source)
     window = fields.whole("MaximumBatchingWindowInSeconds", 0, 300, default=0)
     if source is not None and source.kind is SourceKind.SQS:
-        _check_queue_batch(fields, source, batch_size, window)
+        check_queue_batch(fields, source, batch_size, window)
     position, timestamp = read_start(fields, source, now)
     values: dict[str, Any] = {
         "enabled": fields.flag("Enabled", default=True),
@@ -151,7 +155,13 @@ def _settings(
             "MaximumRetryAttempts", 0, 10_000, default=-1, unlimited=True
         ),
         "bisect_batch_on_function_error": fields.flag("BisectBatchOnFunctionError", default=False),
+        "tumbling_window_in_seconds": fields.whole("TumblingWindowInSeconds", 0, 900, default=0),
+        "filters": _filters(fields),
+        "event_count_metrics": _event_count(fields),
+        "tags": read_tags(fields),
+        "scaling": read_scaling(fields, source),
     }
+    _refuse_unbuilt(fields)
     if fields.problems or source is None or function is None:
         return None
     return MappingConfig(source=source, function=function, **values)
@@ -202,43 +212,30 @@ def _refuse_inapplicable(fields: Fields, source: Source) -> None:
 
 
 def _refuse_unbuilt(fields: Fields) -> None:
+    if fields.get("KMSKeyArn"):
+        fields.note(
+            "KMSKeyArn",
+            "KMSKeyArn is not supported: filter criteria are kept as they are in the state store",
+            "remove it",
+        )
     for name, off in _NOT_YET_OFF.items():
         if fields.has(name) and fields.sound(name) and fields.get(name) not in off:
             fields.problems.append(not_yet((name,)))
-    filters = fields.block("FilterCriteria", {"Filters"})
-    if filters.items("Filters"):
-        fields.problems.append(not_yet(("FilterCriteria",)))
-    if fields.whole("TumblingWindowInSeconds", 0, 900, default=0):
-        fields.problems.append(not_yet(("TumblingWindowInSeconds",)))
 
 
-def _batch_size(fields: Fields, source: Source | None) -> int:
-    is_queue = source is not None and source.kind is SourceKind.SQS
-    if source is None or not source.fifo:
-        return fields.whole("BatchSize", 1, BATCH_SIZE_MAX, default=10 if is_queue else 100)
-    size = fields.whole("BatchSize", 1, BATCH_SIZE_MAX, default=10)
-    if size > FIFO_BATCH_SIZE_MAX:
-        fields.note("BatchSize", f"must be from 1 to {FIFO_BATCH_SIZE_MAX} for a FIFO queue")
-    return size
+def _filters(fields: Fields) -> tuple[str, ...]:
+    criteria = fields.block("FilterCriteria", {"Filters"})
+    filters = criteria.blocks("Filters", {"Pattern"})
+    return tuple(each.text("Pattern") or "" for each in filters)
 
 
-def _check_queue_batch(fields: Fields, source: Source, batch_size: int, window: int) -> None:
-    if source.fifo:
-        if window:
-            fields.note(
-                "MaximumBatchingWindowInSeconds",
-                "Batching window is not supported for FIFO queues",
-                "remove it",
-            )
-        return
-    sound = fields.sound("BatchSize", "MaximumBatchingWindowInSeconds")
-    if sound and batch_size > BATCH_SIZE_WITHOUT_WINDOW_MAX and not window:
-        fields.note(
-            "BatchSize",
-            "Maximum batch window in seconds must be greater than 0 if maximum batch size is "
-            "greater than 10",
-            "set MaximumBatchingWindowInSeconds, or a BatchSize of 10 or less",
-        )
+def _event_count(fields: Fields) -> bool:
+    """Whether MetricsConfig asks for the metrics of spec 11.1; its others are Kafka's."""
+    config = fields.block("MetricsConfig", {"Metrics"})
+    metrics = config.items("Metrics")
+    if any(metric != EVENT_COUNT for metric in metrics) or len(metrics) > 1:
+        config.note("Metrics", f"must be [] or [{EVENT_COUNT}], nothing else")
+    return bool(metrics)
 
 
 def _reporting(fields: Fields) -> bool:

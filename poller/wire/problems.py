@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from enum import StrEnum
 from typing import Any
 
 Path = tuple[str | int, ...]
@@ -14,16 +15,34 @@ KNOWN_SHOWN_MAX = 12  # keys that a message lists
 HUGE_BITS = 128  # integers beyond are not spelled out
 
 
+class Kind(StrEnum):
+    """The error by which Lambda's API refuses a request."""
+
+    INVALID = "InvalidParameterValueException"
+    CONSTRAINT = "ValidationException"  # a value that AWS's model of the API does not allow
+    TYPE = "SerializationException"  # a value of another JSON type
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing wrong at `path`; as text `DestinationConfig.OnFailure: what is wrong; remedy`.
 
-    `message` is AWS's own sentence where AWS has one; `remedy` is always ours, and may be empty.
+    `message` is AWS's own sentence where AWS has one, and then begins with a capital or a digit;
+    `remedy` is always ours, and may be empty.  `aws`: AWS's words where they would not help a
+    person, that is with the kinds CONSTRAINT and TYPE.
     """
 
     path: Path
     message: str
     remedy: str = ""
+    kind: Kind = Kind.INVALID
+    aws: str = ""
+
+    @property
+    def for_api(self) -> str:
+        """What a client of the API reads: AWS's sentence, or the whole of ours."""
+        first = self.message[:1]
+        return self.aws or (self.message if first.isupper() or first.isdigit() else str(self))
 
     def __str__(self) -> str:
         message = f"{self.message.rstrip('.')}; {self.remedy}" if self.remedy else self.message
@@ -31,7 +50,7 @@ class Problem:
 
     def below(self, *path: str | int) -> Problem:
         """The same problem, seen from further up."""
-        return Problem((*path, *self.path), self.message, self.remedy)
+        return replace(self, path=(*path, *self.path))
 
 
 def unknown_key(path: Path, known: Collection[str]) -> Problem:

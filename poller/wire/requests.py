@@ -30,6 +30,8 @@ def as_request(config: MappingConfig) -> dict[str, Any]:
             [REPORT_BATCH_ITEM_FAILURES] if config.report_batch_item_failures else []
         ),
     }
+    if config.tags:
+        request["Tags"] = dict(config.tags)
     return request | _stream_request(config) if config.source.kind.is_stream else request
 
 

@@ -9,8 +9,9 @@ from typing import Any
 from poller.core.model import Instant
 
 from .arns import Source, SourceKind
+from .constraints import constraint, validation_errors
 from .fields import Fields
-from .problems import one_line, shown
+from .problems import shown
 
 _LAST_INSTANT: Instant = datetime.max.replace(tzinfo=UTC).timestamp()
 
@@ -53,12 +54,9 @@ def _position(fields: Fields, source: Source | None) -> StartingPosition | None:
     try:
         return StartingPosition(text)
     except ValueError:
-        fields.note(
-            "StartingPosition",
-            f"1 validation error detected: Value '{one_line(text)}' at 'startingPosition' failed "
-            "to satisfy constraint: Member must satisfy enum value set: "
-            f"[{', '.join(StartingPosition)}]",
-        )
+        rule = f"satisfy enum value set: [{', '.join(StartingPosition)}]"
+        message = constraint(("StartingPosition",), text, rule)
+        fields.note_constraint("StartingPosition", validation_errors([message]), rule)
         return None
 
 

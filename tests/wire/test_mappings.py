@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from poller.wire.arns import parse_destination, parse_function, parse_source
 from poller.wire.mappings import APPLIES_TO, MappingConfig, Rejected, parse_mapping
+from poller.wire.problems import Kind
 from poller.wire.requests import MappingChange, as_request, compare_requests
 from poller.wire.starting import StartingPosition
 
@@ -103,7 +104,7 @@ LEGAL = [
     (EVERY, "FilterCriteria", [{}, {"Filters": []}, {"Filters": None}, None]),
     (EVERY, "KMSKeyArn", [""]),
     (EVERY, "MetricsConfig", [{}, {"Metrics": []}]),
-    (EVERY, "Tags", [{}]),
+    (EVERY, "Tags", [{}, {"team": "orders", "cost center": ""}]),
     (EVERY, "poller", [{}]),
     (STREAMS, "TumblingWindowInSeconds", [0]),
     (QUEUES, "ScalingConfig", [{}]),
@@ -131,6 +132,7 @@ AGE = "MaximumRecordAgeInSeconds: must be -1 (no limit) or a whole number from 6
 RETRIES = "MaximumRetryAttempts: must be -1 (no limit) or a whole number from 0 to 10000, not "
 TUMBLING = "TumblingWindowInSeconds: must be a whole number from 0 to 900, not "
 TYPES = "FunctionResponseTypes: must be [] or [ReportBatchItemFailures], nothing else"
+SIGNS = "characters: letters, numbers, blanks and _.:/=+-@"
 NOT_YET = "is not supported yet; remove it"
 TO_ENABLE = "Enabled: must be true or false, not "
 NO_FUNCTION = (
@@ -231,11 +233,17 @@ ILLEGAL = [
      "FilterCriteria.Filter: unknown key; did you mean Filters?"),
     (EVERY, "FilterCriteria", [], "FilterCriteria: must be a block of keys, not a list"),
     (EVERY, "KMSKeyArn", "arn:aws:kms:us-east-1:123456789012:key/1",
-     f"KMSKeyArn: KMSKeyArn {NOT_YET}"),
+     "KMSKeyArn: KMSKeyArn is not supported: filter criteria are kept as they are in the state "
+     "store; remove it"),
     (EVERY, "MetricsConfig", {"Metrics": ["EventCount"]},
      f"MetricsConfig: MetricsConfig {NOT_YET}"),
-    (EVERY, "Tags", {"a": "b"}, f"Tags: Tags {NOT_YET}"),
-    (EVERY, "poller", {"Concurrency": 1}, f"poller: poller {NOT_YET}"),
+    (EVERY, "Tags", {"a": 1}, 'Tags: the value of "a" must be text, not 1'),
+    (EVERY, "Tags", {"": "b"}, f'Tags: "" is no key of a tag; 1 to 128 {SIGNS}'),
+    (EVERY, "Tags", {"a": "b" * 257}, f'Tags: the value of "a" is not legal; up to 256 {SIGNS}'),
+    (EVERY, "Tags", {"AWS:a": "b"}, 'Tags: "AWS:a": keys that begin with aws: are AWS\'s own'),
+    (EVERY, "Tags", [], "Tags: must be a block of keys, not a list"),
+    (QUEUES, "poller", {"Concurrency": 1}, f"poller: poller {NOT_YET}"),
+    (STREAMS, "poller", {"Concurrency": 1}, "poller: is for queues only; remove it"),
     (QUEUES, "ScalingConfig", {"MaximumConcurrency": 2}, f"ScalingConfig: ScalingConfig "
                                                          f"{NOT_YET}"),
     (QUEUES, "ProvisionedPollerConfig", {"MinimumPollers": 2},
@@ -338,9 +346,38 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         "Bisect",
         "FunctionName",
         "StartingPosition",
-        "Tags",
         "BatchSize",
+        "Tags",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind", "words"),
+    [
+        ("BatchSize", 0, Kind.CONSTRAINT,
+         "Value '0' at 'batchSize' failed to satisfy constraint: Member must have value greater "
+         "than or equal to 1"),
+        ("MaximumRetryAttempts", 10_001, Kind.CONSTRAINT,
+         "Value '10001' at 'maximumRetryAttempts' failed to satisfy constraint: Member must have "
+         "value less than or equal to 10000"),
+        ("MaximumRecordAgeInSeconds", -2, Kind.CONSTRAINT,
+         "Value '-2' at 'maximumRecordAgeInSeconds' failed to satisfy constraint: Member must have "
+         "value greater than or equal to -1"),
+        ("MaximumRecordAgeInSeconds", 59, Kind.INVALID, AGE + "59"),
+        ("BatchSize", "5", Kind.TYPE, "STRING_VALUE can not be converted to an Integer"),
+        ("Enabled", 1, Kind.TYPE, "NUMBER_VALUE can not be converted to a Boolean"),
+        ("DestinationConfig", [], Kind.TYPE, "Start of list found where not expected"),
+        ("StartingPosition", None, Kind.INVALID,
+         "1 validation error detected: Value null at 'startingPosition' failed to satisfy "
+         "constraint: Member must not be null."),
+    ],
+)  # fmt: skip
+def test_a_client_of_the_api_reads_awss_words(
+    name: str, value: Any, kind: Kind, words: str
+) -> None:
+    parsed = parse_mapping({**ON_STREAM, name: value}, now=NOW)
+    assert isinstance(parsed, Rejected)
+    assert [(each.kind, each.for_api) for each in parsed.problems] == [(kind, words)]
 
 
 def test_a_wrong_value_does_not_break_a_second_rule() -> None:
@@ -355,6 +392,7 @@ def test_a_destination_is_kept_as_what_it_names() -> None:
 
 FULL = {
     **ON_STREAM,
+    "Tags": {"team": "orders"},
     "Enabled": False,
     "BatchSize": 7,
     "MaximumBatchingWindowInSeconds": 5,
