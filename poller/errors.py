@@ -25,6 +25,10 @@ class SourceMissing(PollerError):
     """The stream or the queue is not there (yet), or cannot be reached or read."""
 
 
+class SourceUnfit(SourceMissing):
+    """The source is there and does not go with the mapping as it is."""
+
+
 class StateError(PollerError):
     """The state store cannot be used: locked, read-only, corrupt, or of a newer version."""
 

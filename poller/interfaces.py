@@ -145,6 +145,9 @@ class Destination(Protocol):
     async def send(self, failure: Failure) -> None:
         """Send one document, one attempt.  Raises DestinationError with the reason."""
 
+    async def check(self) -> None:
+        """Return if it is there, or if nobody here may ask.  Raises DestinationError."""
+
 
 # State.
 
@@ -154,7 +157,7 @@ class StoredMapping:
     """A mapping as the state store remembers it.
 
     `request`: its settings as in CreateEventSourceMapping.  `origin`: "file" or "api".
-    `pinned`: where its starting position was LATEST, whether the pin is stored.
+    `result`: how its last invocation ended, in AWS's words; "" if there was none.
     """
 
     uuid: str
@@ -163,7 +166,8 @@ class StoredMapping:
     origin: str
     request: Mapping[str, Any] = field(hash=False)
     created_at: Instant
-    pinned: bool = False
+    modified_at: Instant
+    result: str = ""
 
 
 class PositionStore(Protocol):
@@ -179,8 +183,20 @@ class PositionStore(Protocol):
 class MappingStore(Protocol):
     async def mappings(self) -> Sequence[StoredMapping]: ...
 
-    async def put(self, mapping: StoredMapping, pins: Mapping[str, Position]) -> None:
-        """Add or replace a mapping and store `pins` as positions of it, in one step."""
+    async def put(self, mapping: StoredMapping, pins: Mapping[str, Position] | None = None) -> None:
+        """Add or replace a mapping, in one step with `pin` if there are pins.
+
+        What was pinned before stays pinned.
+        """
+
+    async def pinned(self, uuid: str) -> bool:
+        """Whether the mapping's LATEST has been pinned, ever."""
+
+    async def pin(self, uuid: str, pins: Mapping[str, Position]) -> None:
+        """Store `pins` as positions of the mapping, and that it is pinned."""
+
+    async def note_results(self, results: Mapping[str, str]) -> None:
+        """Change the `result` of mappings, by UUID."""
 
     async def remove(self, uuid: str) -> None:
         """Drop a mapping with its positions."""

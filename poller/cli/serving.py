@@ -27,7 +27,7 @@ def serve(options: argparse.Namespace) -> None:
         settings = load(options.config, os.environ, now=time.time())
         return override(settings, listen=options.listen, state=options.state, folder=Path.cwd())
 
-    anyio.run(_serve, Service(read(), reread=read), options.until_idle)
+    anyio.run(_serve, Service(read(), file=str(options.config), reread=read), options.until_idle)
 
 
 async def _serve(service: Service, until_idle: float | None) -> None:

@@ -71,6 +71,10 @@ class Delivery:
             return Fate.KEPT
         return Fate.SENT
 
+    async def check(self, arn: str) -> None:
+        """Return if the destination is there.  Raises DestinationError, ConfigError."""
+        await self._destination(arn).check()
+
     async def resend(self) -> None:
         """Send kept documents again, a round now and then, until cancelled."""
         while True:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -35,6 +35,10 @@ MISSING = frozenset(
 )
 
 
+class Forbidden(DestinationError):
+    """The identity that poller runs as may not do this."""
+
+
 @contextmanager
 def refusals_of(arn: str, permission: str) -> Iterator[None]:
     """Turn what a call to AWS raises into a DestinationError; it needs `permission`."""
@@ -44,9 +48,18 @@ def refusals_of(arn: str, permission: str) -> Iterator[None]:
         problem = error.response.get("Error", {})
         code = str(problem.get("Code", "unknown error"))
         reason = f"{code}: {problem.get('Message', '')}"
-        raise DestinationError(f"{arn}: {_line(reason)}{_remedy(code, permission)}") from error
+        kind = Forbidden if code in FORBIDDEN else DestinationError
+        raise kind(f"{arn}: {_line(reason)}{_remedy(code, permission)}") from error
     except (BotoCoreError, PollerError) as error:
         raise DestinationError(f"{arn}: {_line(str(error))}") from error
+
+
+@contextmanager
+def looking_for(arn: str) -> Iterator[None]:
+    """Like `refusals_of`, for a call that only looks: where it is not permitted, all may be well,
+    since sending needs another permission."""
+    with suppress(Forbidden), refusals_of(arn, ""):
+        yield
 
 
 def _remedy(code: str, permission: str) -> str:

@@ -6,7 +6,7 @@ from poller.interfaces import Failure
 from poller.wire.arns import FailureDestination
 from poller.wire.failures import with_payload
 
-from .refusals import OpenClient, refusals_of
+from .refusals import OpenClient, looking_for, refusals_of
 
 
 class S3Destination:
@@ -26,3 +26,9 @@ class S3Destination:
                 Body=with_payload(failure.document, failure.payload),
                 ContentType="application/json",
             )
+
+    async def check(self) -> None:
+        """Raises DestinationError if there is no such bucket."""
+        with looking_for(self._place.arn):
+            client = await self._open_client()
+            await client.head_bucket(Bucket=self._place.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from poller.interfaces import Failure
 from poller.wire.arns import FailureDestination
 
-from .refusals import OpenClient, refusals_of
+from .refusals import OpenClient, looking_for, refusals_of
 
 
 class SnsDestination:
@@ -20,3 +20,9 @@ class SnsDestination:
         with refusals_of(self._place.arn, "sns:Publish"):
             client = await self._open_client()
             await client.publish(TopicArn=self._place.arn, Message=failure.document)
+
+    async def check(self) -> None:
+        """Raises DestinationError if there is no such topic."""
+        with looking_for(self._place.arn):
+            client = await self._open_client()
+            await client.get_topic_attributes(TopicArn=self._place.arn)

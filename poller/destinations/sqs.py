@@ -5,7 +5,7 @@ from __future__ import annotations
 from poller.interfaces import Failure
 from poller.wire.arns import FailureDestination
 
-from .refusals import OpenClient, refusals_of
+from .refusals import OpenClient, looking_for, refusals_of
 
 
 class SqsDestination:
@@ -22,3 +22,11 @@ class SqsDestination:
             client = await self._open_client()
             url = f"{client.meta.endpoint_url.rstrip('/')}/{place.account}/{place.name}"
             await client.send_message(QueueUrl=url, MessageBody=failure.document)
+
+    async def check(self) -> None:
+        """Raises DestinationError if there is no such queue."""
+        with looking_for(self._place.arn):
+            client = await self._open_client()
+            await client.get_queue_url(
+                QueueName=self._place.name, QueueOwnerAWSAccountId=self._place.account
+            )

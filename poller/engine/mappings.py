@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
 
+from poller.core.lifecycle import State
 from poller.core.model import Instant, Seconds
 from poller.core.shards import plan_shards
 from poller.errors import PollerError, SourceMissing, StateError
@@ -35,7 +35,7 @@ class MappingRun(ABC):
     def __init__(self, spec: Spec, shared: Shared) -> None:
         self._shared = shared
         self._name = f"{parse_source(spec.stored.source_arn).name} -> {spec.function}"
-        self.stored = spec.stored  # as the state store has it
+        self._stored = spec.stored
         self._stop_by: Instant | None = None
         self._stopped = anyio.Event()
 
@@ -62,12 +62,14 @@ class MappingRun(ABC):
         with anyio.move_on_after(seconds):
             await self._stopped.wait()
 
-    async def _find(self, uuid: str, look: Callable[[], Awaitable[None]]) -> bool:
+    async def _find(self, look: Callable[[], Awaitable[None]]) -> bool:
         """Look for the source until it is there; say so once when it is missing, once when found.
 
-        Return False if stopped before that.
+        Return False if stopped before that.  Meanwhile a mapping of the file is Creating; one that
+        the API made had a source then, and stays Enabled as on AWS (recorded 1.1).
         """
-        wait, missing = WAIT_MIN, False
+        uuid, wait, missing = self._stored.uuid, WAIT_MIN, False
+        state = State.CREATING if self._stored.origin == "file" else State.ENABLED
         while self._stop_by is None:
             try:
                 await look()
@@ -75,13 +77,13 @@ class MappingRun(ABC):
                 if not missing:
                     log.warning("%s: %s; trying again until it is there", self._name, error)
                 missing = True
-                self._shared.board.set_state(uuid, "Creating", str(error))
+                self._shared.board.set_state(uuid, state, str(error))
                 await self.pause(wait)
                 wait = min(wait * 2, WAIT_MAX)
             else:
                 if missing:
                     log.info("%s: the source is there now", self._name)
-                self._shared.board.set_state(uuid, "Enabled")
+                self._shared.board.set_state(uuid, State.ENABLED)
                 break
         return self._stop_by is None
 
@@ -98,7 +100,7 @@ class StreamMapping(MappingRun):
         self._unlisted = False  # the last look failed, and that was said
 
     async def run(self) -> None:
-        if not await self._find(self._spec.uuid, self._remember):
+        if not await self._find(self._ready):
             return
         async with anyio.create_task_group() as tasks:
             wait = LOOK_MIN
@@ -121,17 +123,13 @@ class StreamMapping(MappingRun):
     def idle(self) -> bool:
         return self._looked and all(run.snapshot().caught_up for run in self._runs.values())
 
-    async def _remember(self) -> None:
+    async def _ready(self) -> None:
         """Find the stream; pin LATEST before anything else, once in the life of the mapping."""
-        store, source = self._shared.store, self._spec.source
-        if self._spec.latest and not self.stored.pinned:
-            pins = await source.pin()
-            pinned = replace(self.stored, pinned=True)
-            await store.put(pinned, pins)
-            self.stored = pinned
+        store, source, uuid = self._shared.store, self._spec.source, self._spec.uuid
+        if self._spec.latest and not await store.pinned(uuid):
+            await store.pin(uuid, await source.pin())
         else:
             await source.shards()
-            await store.put(self.stored, {})
 
     async def _look(self, tasks: TaskGroup) -> bool:
         """Start the shards that may be read now; return whether there were any."""
@@ -147,7 +145,7 @@ class StreamMapping(MappingRun):
             return False
         if self._unlisted:
             log.info("%s: shards are listed again", self._name)
-            self._shared.board.set_state(uuid, "Enabled")
+            self._shared.board.set_state(uuid, State.ENABLED)
         self._unlisted = False
         if self._stop_by is None:
             for shard in plan.start:
@@ -161,7 +159,7 @@ class StreamMapping(MappingRun):
         if not self._unlisted:
             log.warning("%s: listing shards: %s", self._name, error)
         self._unlisted = True
-        self._shared.board.set_state(self._spec.uuid, "Enabled", str(error))
+        self._shared.board.set_state(self._spec.uuid, State.ENABLED, str(error))
 
     async def _shard(self, shard: str) -> None:
         wait = WAIT_MIN
@@ -194,7 +192,7 @@ class QueueMapping(MappingRun):
 
     async def run(self) -> None:
         wait = WAIT_MIN
-        while await self._find(self._spec.uuid, self._remember):
+        while await self._find(self._spec.source.check):
             self._run = QueueRun(self._spec, self._shared)
             try:
                 await self._run.run()
@@ -212,10 +210,6 @@ class QueueMapping(MappingRun):
     @property
     def idle(self) -> bool:
         return self._run is not None and self._run.snapshot().caught_up
-
-    async def _remember(self) -> None:
-        await self._spec.source.check()
-        await self._shared.store.put(self.stored, {})
 
 
 def mapping_run(spec: Spec, shared: Shared) -> MappingRun:

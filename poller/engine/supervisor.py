@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
 
+from poller.core.lifecycle import State
 from poller.core.model import Seconds
-from poller.interfaces import StoredMapping
 
 from .mappings import MappingRun, mapping_run, told
 from .shared import Shared, log
@@ -30,12 +31,29 @@ class _Running:
         self.ended = anyio.Event()
 
 
+@dataclass(slots=True)
+class _Place:
+    """One mapping: what is wanted of it, and the life that it has now.
+
+    `turn`: who ends and begins its lives.  `shown`: its state until its source is found.
+    """
+
+    uuid: str
+    wanted: Spec | None = None
+    shown: State = State.CREATING
+    running: _Running | None = None
+    turn: anyio.Lock = field(default_factory=anyio.Lock)
+
+
 class Supervisor:
-    """Owns the tasks of all mappings.  Use as an async context manager."""
+    """Owns the tasks of all mappings; each has one life after the other.
+
+    Use as an async context manager.
+    """
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        self._running: dict[str, _Running] = {}
+        self._places: dict[str, _Place] = {}
         self._tasks: TaskGroup | None = None
         self._stopping = False
 
@@ -52,65 +70,103 @@ class Supervisor:
         """Start what is new, restart what changed, stop what is gone; leave the rest alone.
 
         Returns once everything that had to stop has stopped; nothing waits for anything else.
-        Raises StateError, and has done nothing then.
         """
-        known = {one.uuid: one for one in await self._shared.store.mappings()}
         wanted = {spec.uuid: spec for spec in specs}
-        for status in self._shared.board.mappings():
-            if status.uuid not in wanted and status.uuid not in self._running:
-                self._shared.board.remove_mapping(status.uuid)
-        for uuid, spec in wanted.items():
-            if uuid not in self._running:
-                self._start(_resumed(spec, known.get(uuid)))
+        changed = []
+        for uuid in [*(uuid for uuid in self._places if uuid not in wanted), *wanted]:
+            place = self._places.get(uuid)
+            if place is None or not _same(place.wanted, wanted.get(uuid)):
+                changed.append(self._want(uuid, wanted.get(uuid)))
         async with anyio.create_task_group() as tasks:
-            for uuid, running in list(self._running.items()):
-                if uuid not in wanted or not _same(running.spec, wanted[uuid]):
-                    tasks.start_soon(self._exchange, running, wanted.get(uuid))
+            for place in changed:
+                tasks.start_soon(self._reconcile, place)
+
+    def put(self, spec: Spec, state: State) -> None:
+        """Have a mapping run as `spec` says; until it does it is in `state`."""
+        assert self._tasks is not None
+        place = self._want(spec.uuid, spec)
+        place.shown = state
+        self._shared.board.set_state(spec.uuid, state)
+        self._tasks.start_soon(self._reconcile, place)
+
+    def drop(self, uuid: str, ended: Callable[[], Awaitable[None]]) -> None:
+        """Have a mapping end; `ended` is called once nothing of it runs any more."""
+        assert self._tasks is not None
+        place = self._want(uuid, None)
+        self._shared.board.set_state(uuid, State.DELETING)
+        self._tasks.start_soon(self._reconcile, place, ended)
 
     async def stop(self) -> None:
         """Stop polling, let running invocations end, save positions; nothing starts any more."""
         self._stopping = True
         async with anyio.create_task_group() as tasks:
-            for running in list(self._running.values()):
-                tasks.start_soon(self._end, running)
+            for place in self._places.values():
+                tasks.start_soon(self._reconcile, place)
 
     @property
     def idle(self) -> bool:
         """Every mapping that runs has caught up and has nothing in flight."""
-        return all(running.run.idle for running in self._running.values())
+        running = (place.running for place in self._places.values())
+        return all(each.run.idle for each in running if each is not None)
 
-    def _start(self, spec: Spec) -> None:
+    def _want(self, uuid: str, spec: Spec | None) -> _Place:
+        place = self._places.get(uuid)
+        if place is None:
+            place = self._places[uuid] = _Place(uuid)
+        place.wanted = spec
+        if spec is not None:
+            place.shown = State.CREATING if spec.stored.origin == "file" else State.ENABLED
+            if self._shared.board.state(uuid) is None:
+                self._show(spec, place.shown)
+        return place
+
+    async def _reconcile(
+        self, place: _Place, ended: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Bring a mapping to what is wanted of it by the time of its turn."""
+        async with place.turn:
+            running = place.running
+            if running is not None and (self._stopping or not _same(running.spec, place.wanted)):
+                await self._end(running)
+                place.running = None
+            if place.wanted is not None:
+                self._begin(place, place.wanted)
+                return
+            if ended is not None:
+                await ended()
+            if self._places.get(place.uuid) is place and place.wanted is None:
+                del self._places[place.uuid]
+                self._shared.board.remove_mapping(place.uuid)
+
+    def _begin(self, place: _Place, spec: Spec) -> None:
         assert self._tasks is not None
         if self._stopping:
             return
+        if place.running is not None:
+            self._shared.board.set_state(place.uuid, State.ENABLED)
+        else:
+            self._show(spec, place.shown)
+            if spec.enabled:
+                place.running = _Running(spec, mapping_run(spec, self._shared))
+                self._tasks.start_soon(self._run, place.running)
+
+    def _show(self, spec: Spec, state: State) -> None:
+        backlog = spec.source.backlog if isinstance(spec, QueueSpec) else None
         self._shared.board.add_mapping(
             spec.uuid,
             function=spec.function,
             source_arn=spec.stored.source_arn,
             of_file=spec.stored.origin == "file",
-            state="Creating" if spec.enabled else "Disabled",
-            backlog=spec.source.backlog if isinstance(spec, QueueSpec) else None,
+            state=state if spec.enabled else State.DISABLED,
+            backlog=backlog if spec.enabled else None,
         )
-        if spec.enabled:
-            running = _Running(spec, mapping_run(spec, self._shared))
-            self._running[spec.uuid] = running
-            self._tasks.start_soon(self._run, running)
-
-    async def _exchange(self, running: _Running, spec: Spec | None) -> None:
-        """End a mapping, and begin it anew as `spec` says, if it is still wanted."""
-        await self._end(running)
-        if spec is None:
-            self._shared.board.remove_mapping(running.spec.uuid)
-        else:
-            self._start(_resumed(spec, running.run.stored))
 
     async def _run(self, running: _Running) -> None:
         try:
             with running.scope:
                 while not await self._lived(running):
                     await running.run.pause(RESTART_AFTER)
-                    spec = replace(running.spec, stored=running.run.stored)
-                    running.run = mapping_run(spec, self._shared)
+                    running.run = mapping_run(running.spec, self._shared)
         finally:
             running.ended.set()
 
@@ -121,8 +177,10 @@ class Supervisor:
         except Exception as error:  # the top of this mapping's task
             uuid, text = running.spec.uuid, told(error)
             log.error("mapping %s broke, and begins anew: %s", uuid, text, exc_info=error)
-            self._shared.board.set_state(uuid, "Enabled", text)
-            return running.run.stopping
+            if running.run.stopping:
+                return True
+            self._shared.board.set_state(uuid, State.ENABLED, text)
+            return False
         return True
 
     async def _end(self, running: _Running) -> None:
@@ -133,22 +191,15 @@ class Supervisor:
             await running.ended.wait()
         running.scope.cancel()
         await running.ended.wait()
-        if self._running.get(running.spec.uuid) is running:
-            del self._running[running.spec.uuid]
 
 
-def _resumed(spec: Spec, known: StoredMapping | None) -> Spec:
-    """The mapping with when it began: that is what the store knows, not the settings."""
-    if known is None:
-        return spec
-    kept = replace(spec.stored, created_at=known.created_at, pinned=known.pinned)
-    return replace(spec, stored=kept)
-
-
-def _same(one: Spec, other: Spec) -> bool:
+def _same(one: Spec | None, other: Spec | None) -> bool:
     """Whether a running mapping may stay as it is."""
+    if one is None or other is None:
+        return one is other
     same = (
-        one.stored.request == other.stored.request
+        _effective(one) == _effective(other)
+        and one.stored.origin == other.stored.origin
         and one.target is other.target
         and one.function_timeout == other.function_timeout
         and one.policy == other.policy
@@ -157,3 +208,8 @@ def _same(one: Spec, other: Spec) -> bool:
     if isinstance(one, StreamSpec) and isinstance(other, StreamSpec):
         return same and one.destination == other.destination
     return same
+
+
+def _effective(spec: Spec) -> dict[str, Any]:
+    """The settings that make a difference to what runs."""
+    return {name: value for name, value in spec.stored.request.items() if name != "Tags"}

@@ -104,6 +104,11 @@ class Board:
         if backlog is not None:
             self._ask[uuid] = backlog
 
+    def state(self, uuid: str) -> str | None:
+        """The state of a mapping; None if there is none."""
+        status = self._mappings.get(uuid)
+        return None if status is None else status.state
+
     def set_state(self, uuid: str, state: str, reason: str = "") -> None:
         self._mappings[uuid] = replace(self._mappings[uuid], state=state, reason=reason)
         self._note_readiness()

@@ -7,30 +7,36 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import anyio
 
 from poller.aws.sessions import REGION_OF_EMULATORS
 from poller.control.guard import is_loopback
+from poller.control.lambda_api import mapping_routes
+from poller.control.operations import Operations, Surroundings
+from poller.control.registry import Claimed, Registry
 from poller.control.server import make_app, serve
 from poller.control.status import status_routes
+from poller.control.tagging import Tagging
 from poller.core.model import Seconds
 from poller.destinations.choice import destination_for
 from poller.destinations.delivery import Delivery
 from poller.engine.clock import Clock
 from poller.engine.shared import Shared
 from poller.engine.supervisor import Supervisor
-from poller.errors import ConfigError, PollerError
+from poller.errors import ConfigError, PollerError, StateError
 from poller.interfaces import Destination, Failure, Store
 from poller.observe.board import Board
 from poller.observe.decisions import Decisions
 from poller.observe.metrics import Metrics
+from poller.observe.results import Results
 from poller.observe.tally import Tally
-from poller.settings import Settings
+from poller.settings import MappingSettings, Settings
 from poller.stores.sqlite import open_sqlite
 from poller.targets.output import to_stderr
-from poller.wire.arns import ArnError, parse_destination
+from poller.wire.arns import ArnError, FunctionReference, parse_destination
 
 from .functions import open_functions
 from .sessions import Sessions
@@ -38,13 +44,14 @@ from .specs import SpecMaker
 
 log = logging.getLogger("poller.service")
 
+SAVE_RESULTS_PERIOD: Seconds = 5.0
 IDLE_LOOK: Seconds = 0.1  # between looks at whether everything is idle
 
 Apply = Callable[[Settings], Awaitable[None]]
 
 
 class Service:
-    """A poller for `settings`; `reread` gives them anew, or raises ConfigError.
+    """A poller for `settings` of `file`; `reread` gives them anew, or raises ConfigError.
 
     `on_output` gets each line that functions print.  `board` and `tally` are there to be shown
     from the start, `address` once it listens.
@@ -54,6 +61,7 @@ class Service:
         self,
         settings: Settings,
         *,
+        file: str = "the config file",
         reread: Callable[[], Settings] | None = None,
         on_output: Callable[[str], None] = to_stderr,
     ) -> None:
@@ -64,6 +72,7 @@ class Service:
         self.listening = anyio.Event()
         self.stopped = anyio.Event()
         self._settings = settings
+        self._file = file
         self._reread = reread
         self._on_output = on_output
         self._stopping = anyio.Event()
@@ -121,17 +130,22 @@ class Service:
             sessions = await stack.enter_async_context(Sessions(settings.aws))
             functions = await stack.enter_async_context(open_functions(now, self._on_output))
             delivery = self._delivery(store, sessions)
-            maker = SpecMaker(sessions, delivery, store, now=now)
-            await self._listen(stack, store)
+            maker = SpecMaker(sessions, delivery, now=now)
+            results = Results()
+            shared = Shared(self.clock, store, self.board, (self.tally, Decisions(), results))
+            supervisor = await stack.enter_async_context(Supervisor(shared))
+            registry = Registry(store, supervisor, self.board, results, now=now)
+            await registry.load()
+            await self._listen(stack, store, registry, delivery)
             tasks = await stack.enter_async_context(anyio.create_task_group())
             tasks.start_soon(delivery.resend)
+            tasks.start_soon(_keep_saving_results, registry)
             stack.callback(tasks.cancel_scope.cancel)
-            shared = Shared(self.clock, store, self.board, (self.tally, Decisions()))
-            supervisor = await stack.enter_async_context(Supervisor(shared))
 
             async def apply(settings: Settings) -> None:
                 async with functions.changed(settings.functions, _region(settings)) as targets:
-                    await supervisor.apply(await maker.specs(settings, targets))
+                    make = partial(maker.spec, settings=settings, targets=targets)
+                    await registry.claim([_claimed(each) for each in settings.mappings], make)
 
             await apply(settings)
             gc.collect()
@@ -140,14 +154,33 @@ class Service:
             self._apply = apply
             yield supervisor
             self._apply = None
+            await _save_results(registry)
 
-    async def _listen(self, stack: AsyncExitStack, store: Store) -> None:
+    async def _listen(
+        self, stack: AsyncExitStack, store: Store, registry: Registry, delivery: Delivery
+    ) -> None:
         host, port = self._settings.listen
         metrics = Metrics(self.tally, self.board, count_kept=store.count_kept)
-        app = make_app(status_routes(self.board, metrics), loopback=is_loopback(host))
+        around = Surroundings(
+            now=self.clock.now,
+            function_arn=self._function_arn,
+            check_destination=delivery.check,
+            file=self._file,
+        )
+        app = make_app(
+            status_routes(self.board, metrics),
+            mapping_routes(
+                Operations(registry, around), Tagging(registry, self._file), registry.claimed.wait
+            ),
+            loopback=is_loopback(host),
+        )
         self.address = await stack.enter_async_context(serve(app, host, port))
         log.info("listening on http://%s:%d", *self.address)
         self.listening.set()
+
+    def _function_arn(self, function: FunctionReference, source_region: str) -> str | None:
+        """By the settings that are in force now."""
+        return self._settings.function_arn(function, source_region)
 
     def _delivery(self, store: Store, sessions: Sessions) -> Delivery:
         def destination(arn: str) -> Destination:
@@ -179,6 +212,24 @@ class Service:
         """Rises with everything that is read or run."""
         counts = [self.tally.of_mapping(status.uuid) for status in self.board.mappings()]
         return sum(count.polled + count.invoked for count in counts)
+
+
+async def _keep_saving_results(registry: Registry) -> None:
+    """Until cancelled."""
+    while True:
+        await anyio.sleep(SAVE_RESULTS_PERIOD)
+        await _save_results(registry)
+
+
+async def _save_results(registry: Registry) -> None:
+    try:
+        await registry.save_results()
+    except StateError as error:
+        log.warning("storing the last results of mappings: %s", error)
+
+
+def _claimed(mapping: MappingSettings) -> Claimed:
+    return Claimed(mapping.uuid, mapping.function_arn, mapping.config)
 
 
 def _open_store(state: str) -> AbstractAsyncContextManager[Store]:

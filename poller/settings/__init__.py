@@ -2,6 +2,7 @@
 
 from poller.errors import InvalidConfig
 
+from .functions import undeclared
 from .loading import load, override
 from .values import (
     AwsConfig,
@@ -22,4 +23,5 @@ __all__ = [
     "Settings",
     "load",
     "override",
+    "undeclared",
 ]

@@ -53,6 +53,22 @@ def read_function(
     return _function(name, entry, line, folder=folder, account=account)
 
 
+def undeclared(name: str, account: str) -> FunctionConfig:
+    """What is presumed of a function that is not declared; it runs nothing."""
+    return FunctionConfig(
+        name=name,
+        timeout=TIMEOUT_DEFAULT,
+        concurrency=None,
+        role=_role(account),
+        runs=EndpointConfig(urls=(), headers=MappingProxyType({})),
+        line=0,
+    )
+
+
+def _role(account: str) -> str:
+    return f"arn:aws:iam::{account}:role/poller"
+
+
 def _function(
     name: str, entry: FunctionEntry, line: int, *, folder: Path, account: str
 ) -> FunctionConfig:
@@ -74,7 +90,7 @@ def _function(
         name=name,
         timeout=entry.timeout or TIMEOUT_DEFAULT,
         concurrency=entry.concurrency or concurrency,
-        role=entry.role or f"arn:aws:iam::{account}:role/poller",
+        role=entry.role or _role(account),
         runs=runs,
         line=line,
     )

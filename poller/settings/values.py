@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from poller.core.model import Seconds
 from poller.targets.http_addresses import EMULATOR_PATH
+from poller.wire.arns import FunctionReference
 from poller.wire.mappings import MappingConfig
 
 
@@ -87,3 +88,18 @@ class Settings:
     listen: tuple[str, int]
     functions: Mapping[str, FunctionConfig]
     mappings: tuple[MappingSettings, ...]
+
+    def function_arn(self, function: FunctionReference, source_region: str) -> str | None:
+        """The ARN of a declared function, with the qualifier as given; None if it is not declared.
+
+        The region is the file's or the environment's, else the one that the reference names, else
+        the source's.
+        """
+        region, account = self.aws.region, self.aws.account_id
+        known = (
+            function.key in self.functions
+            and function.account in {None, account}
+            and (region is None or function.region in {None, region})
+        )
+        region = region or function.region or source_region
+        return function.arn(region=region, account=account) if known else None

@@ -16,7 +16,7 @@ from poller.core.shards import Shard
 from poller.errors import PollerError, SourceMissing
 from poller.wire.kinesis import KinesisCodec, Malformed, ShardsReply, iterator_of, shards_of
 
-from .kinesis_reader import OLDEST, TIP, KinesisReader, Seek, after, from_instant
+from .kinesis_reader import GONE, OLDEST, TIP, KinesisReader, Seek, after, from_instant
 from .paces import Paces
 
 PAGE_SHARDS = 1000
@@ -93,7 +93,7 @@ class KinesisSource:
             async for page in self._pages():
                 found.update({shard.id: shard for shard in page.shards()})
         except (AwsError, Malformed) as error:
-            raise SourceMissing(f"stream {self._name}: {error}") from None
+            raise self._missing(error) from None
         return tuple(found.values())
 
     async def pin(self) -> Mapping[str, Position]:
@@ -154,6 +154,11 @@ class KinesisSource:
         return iterator_of(body)
 
     # Helpers.
+
+    def _missing(self, error: AwsError | Malformed) -> SourceMissing:
+        if isinstance(error, AwsError) and error.code == GONE:
+            return SourceMissing(f"Stream not found: {self._arn}")  # AWS's own words (spec 1.2)
+        return SourceMissing(f"stream {self._name}: {error}")
 
     def _seek(self, resume: Position | None) -> Seek:
         match resume, self._start:

@@ -22,9 +22,9 @@ FETCH_MAX = 10_000  # records of one GetRecords
 THROTTLED_FOR: Seconds = 1.0  # AWS: wait a second (spec 3.1)
 FULL_REPLY_BYTES = 10 * 1024 * 1024 * 4 // 3  # of JSON: 10 MiB as base64
 FULL_REPLY_REST: Seconds = 5.0  # AWS throttles calls within five seconds of a 10 MiB reply
-_GONE = "ResourceNotFoundException"
+GONE = "ResourceNotFoundException"
 _INVALID = frozenset({"InvalidArgumentException", "ValidationException"})
-_BAD_ITERATOR = _INVALID | {_GONE, "ExpiredIteratorException"}
+_BAD_ITERATOR = _INVALID | {GONE, "ExpiredIteratorException"}
 
 _log = logging.getLogger("poller.sources")
 
@@ -109,7 +109,7 @@ class KinesisReader:
             if error.code not in _BAD_ITERATOR:
                 raise
             was_held, self._iterator = self._iterator is not None, None
-            if error.code == _GONE and not await self._is_listed():
+            if error.code == GONE and not await self._is_listed():
                 return self._lost()
             if not was_held:
                 raise
@@ -133,7 +133,7 @@ class KinesisReader:
             return await self._stream.iterator(self._shard, self._seek)
         except AwsError as error:
             sequence = self._seek.get("StartingSequenceNumber")
-            unknown = error.code in _INVALID or (error.code == _GONE and await self._is_listed())
+            unknown = error.code in _INVALID or (error.code == GONE and await self._is_listed())
             if sequence is None or not unknown:
                 raise
             _log.warning(

@@ -21,7 +21,7 @@ from tenacity import (
 from poller.aws.client import AwsError, JsonClient
 from poller.core.model import Instant, Message, Seconds
 from poller.core.steps import Deleted, Received, ReceiveFailed, Released
-from poller.errors import SourceMissing
+from poller.errors import SourceMissing, SourceUnfit
 from poller.wire import sqs
 from poller.wire.sqs import QueueCodec, QueueMessage
 
@@ -90,8 +90,8 @@ class SqsSource:
     async def check(self) -> None:
         """Return if the queue is there and fits the function.
 
-        Raises SourceMissing, with AWS's words where it is not, or hides messages for less time than
-        the function may take (spec 1.2).
+        Raises SourceMissing, with AWS's words where it is not, and SourceUnfit where it hides
+        messages for less time than the function may take (spec 1.2).
         """
         self._known_url = None
         try:
@@ -101,7 +101,7 @@ class SqsSource:
         except ValueError as error:
             raise SourceMissing(f"{self._arn}: bad reply: {error}") from None
         if attributes.visibility_timeout < self._function_timeout:
-            raise SourceMissing(
+            raise SourceUnfit(
                 f"Queue visibility timeout: {attributes.visibility_timeout} seconds is less than "
                 f"Function timeout: {self._function_timeout:g} seconds"
             )

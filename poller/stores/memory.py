@@ -18,6 +18,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._mappings: dict[str, StoredMapping] = {}
         self._positions: defaultdict[str, dict[str, Position]] = defaultdict(dict)
+        self._pinned: set[str] = set()
         self._failures: dict[int, Failure] = {}
         self._ids = count(1)
 
@@ -36,13 +37,27 @@ class MemoryStore:
         kept = (_apart(mapping) for mapping in self._mappings.values())
         return sorted(kept, key=lambda mapping: (mapping.created_at, mapping.uuid))
 
-    async def put(self, mapping: StoredMapping, pins: Mapping[str, Position]) -> None:
+    async def put(self, mapping: StoredMapping, pins: Mapping[str, Position] | None = None) -> None:
         self._mappings[mapping.uuid] = _apart(mapping)
-        self._positions[mapping.uuid].update(pins)
+        if pins is not None:
+            await self.pin(mapping.uuid, pins)
+
+    async def pinned(self, uuid: str) -> bool:
+        return uuid in self._pinned
+
+    async def pin(self, uuid: str, pins: Mapping[str, Position]) -> None:
+        self._positions[uuid].update(pins)
+        if uuid in self._mappings:
+            self._pinned.add(uuid)
+
+    async def note_results(self, results: Mapping[str, str]) -> None:
+        for uuid in results.keys() & self._mappings.keys():
+            self._mappings[uuid] = replace(self._mappings[uuid], result=results[uuid])
 
     async def remove(self, uuid: str) -> None:
         self._mappings.pop(uuid, None)
         self._positions.pop(uuid, None)
+        self._pinned.discard(uuid)
 
     async def keep(self, failure: Failure) -> None:
         self._failures[next(self._ids)] = failure

@@ -9,7 +9,7 @@ the file is sound and records come again, which "at least once" allows.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from poller.errors import StateError
 from poller.interfaces import Failure, StoredMapping
 from poller.wire.positions import decode_position, encode_position
 
-from .sqlite_commits import Commits
+from .sqlite_commits import Commits, Statement
 from .sqlite_file import StateFile, explained
 
 KEPT_BYTES_MAX = 16 * 1024 * 1024  # of documents and payloads in one answer, one document at least
@@ -39,9 +39,17 @@ KEPT = (
     " FROM failures WHERE id > ? ORDER BY id LIMIT ?"
 )
 MAPPINGS = (
-    "SELECT uuid, source_arn, function_arn, origin, request, created_at, pinned"
+    "SELECT uuid, source_arn, function_arn, origin, request, created_at, modified_at, result"
     " FROM mappings ORDER BY created_at, uuid"
 )
+PUT = (
+    "INSERT INTO mappings (uuid, source_arn, function_arn, origin, request, created_at,"
+    " modified_at, result, pinned) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO UPDATE SET"
+    " source_arn = excluded.source_arn, function_arn = excluded.function_arn,"
+    " origin = excluded.origin, request = excluded.request, created_at = excluded.created_at,"
+    " modified_at = excluded.modified_at, result = excluded.result"
+)
+PIN = "UPDATE mappings SET pinned = 1 WHERE uuid = ?"
 
 T = TypeVar("T")
 
@@ -93,14 +101,19 @@ class SqliteStore:
         """The oldest first."""
         return [
             StoredMapping(
-                uuid, source_arn, function_arn, origin, self._request(uuid, request), created_at,
-                bool(pinned),
+                uuid,
+                source_arn,
+                function_arn,
+                origin,
+                self._request(uuid, request),
+                *times_and_result,
             )
-            for uuid, source_arn, function_arn, origin, request, created_at, pinned
-            in self._rows(MAPPINGS)
-        ]  # fmt: skip
+            for uuid, source_arn, function_arn, origin, request, *times_and_result in self._rows(
+                MAPPINGS
+            )
+        ]
 
-    async def put(self, mapping: StoredMapping, pins: Mapping[str, Position]) -> None:
+    async def put(self, mapping: StoredMapping, pins: Mapping[str, Position] | None = None) -> None:
         row = (
             mapping.uuid,
             mapping.source_arn,
@@ -108,12 +121,21 @@ class SqliteStore:
             mapping.origin,
             msgspec.json.encode(mapping.request).decode(),
             mapping.created_at,
-            mapping.pinned,
+            mapping.modified_at,
+            mapping.result,
         )
-        await self._commits.write(
-            ("INSERT OR REPLACE INTO mappings VALUES (?, ?, ?, ?, ?, ?, ?)", row),
-            *((SAVE, (mapping.uuid, shard, encode_position(pin))) for shard, pin in pins.items()),
-        )
+        pinning = () if pins is None else _pinning(mapping.uuid, pins)
+        await self._commits.write((PUT, row), *pinning)
+
+    async def pinned(self, uuid: str) -> bool:
+        return bool(self._rows("SELECT 1 FROM mappings WHERE uuid = ? AND pinned", (uuid,)))
+
+    async def pin(self, uuid: str, pins: Mapping[str, Position]) -> None:
+        await self._commits.write(*_pinning(uuid, pins))
+
+    async def note_results(self, results: Mapping[str, str]) -> None:
+        update = "UPDATE mappings SET result = ? WHERE uuid = ?"
+        await self._commits.write(*((update, (text, uuid)) for uuid, text in results.items()))
 
     async def remove(self, uuid: str) -> None:
         await self._commits.write(
@@ -186,3 +208,9 @@ class SqliteStore:
             raise StateError(
                 f"{self._path}, settings of mapping {uuid}: {error}; delete that row"
             ) from error
+
+
+def _pinning(uuid: str, pins: Mapping[str, Position]) -> Iterator[Statement]:
+    yield PIN, (uuid,)
+    for shard, position in pins.items():
+        yield SAVE, (uuid, shard, encode_position(position))

@@ -40,6 +40,11 @@ MIGRATIONS = (
             shard TEXT NOT NULL, destination TEXT NOT NULL, document TEXT NOT NULL,
             payload TEXT NOT NULL, key TEXT NOT NULL, records INTEGER NOT NULL)""",
     ),
+    (
+        "ALTER TABLE mappings ADD COLUMN modified_at REAL NOT NULL DEFAULT 0",
+        "ALTER TABLE mappings ADD COLUMN result TEXT NOT NULL DEFAULT ''",
+        "UPDATE mappings SET modified_at = created_at",
+    ),
 )
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from .problems import Path, one_line
 
+SHOWN_MAX = 300  # characters of a value that a message repeats; AWS repeats all of it
+
 _KINDS: dict[type, str] = {
     bool: "TRUE_VALUE",
     int: "NUMBER_VALUE",
@@ -20,7 +22,7 @@ _KINDS: dict[type, str] = {
 
 def constraint(path: Path, value: Any, rule: str) -> str:
     """What is wrong with one value, to be put together by `validation_errors`."""
-    shown = "null" if value is None else f"'{one_line(str(value))}'"
+    shown = "null" if value is None else f"'{one_line(str(value), SHOWN_MAX)}'"
     return f"Value {shown} at '{member(path)}' failed to satisfy constraint: Member must {rule}"
 
 

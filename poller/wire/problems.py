@@ -96,7 +96,7 @@ def shown(value: Any) -> str:
     return text
 
 
-def one_line(text: str) -> str:
+def one_line(text: str, length_max: int = SHOWN_MAX) -> str:
     """`text` without what would break a line or a terminal, cut to a length."""
-    cut = text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 3] + "..."
+    cut = text if len(text) <= length_max else text[: length_max - 3] + "..."
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in cut)

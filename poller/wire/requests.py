@@ -13,6 +13,8 @@ from .starting import StartingPosition
 _WHERE_IT_BEGINS = frozenset({"StartingPosition", "StartingPositionTimestamp"})
 # Who a mapping is; a change of these makes it another mapping.
 _IDENTITY = frozenset({"EventSourceArn", "FunctionName"})
+# What nothing runs by.
+_NOTES = frozenset({"Tags"})
 
 
 def as_request(config: MappingConfig) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def compare_requests(
     before = as_request(_with_defaults(config)) | dict(stored)
     changed = {
         name
-        for name in (request | before).keys() - _IDENTITY
+        for name in (request | before).keys() - _IDENTITY - _NOTES
         if request.get(name) != before.get(name)
     }
     ineffective = changed & _WHERE_IT_BEGINS if positioned else set()

@@ -144,7 +144,9 @@ async def _engine(specs: Sequence[Spec]) -> AsyncIterator[Tally]:
 
 def _stored(arn: str) -> StoredMapping:
     request: dict[str, Any] = {}
-    return StoredMapping(mapping_uuid(arn, FUNCTION_ARN), arn, FUNCTION_ARN, "file", request, 0.0)
+    return StoredMapping(
+        mapping_uuid(arn, FUNCTION_ARN), arn, FUNCTION_ARN, "file", request, 0.0, 0.0
+    )
 
 
 def _stream(arn: str, source: Any, target: Target, policy: StreamPolicy) -> StreamSpec:

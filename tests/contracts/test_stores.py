@@ -27,6 +27,8 @@ MAPPING = StoredMapping(
     origin="file",
     request={"BatchSize": 100, "FilterCriteria": {"Filters": [{"Pattern": '{"é":["x"]}'}]}},
     created_at=1_700_000_000.25,
+    modified_at=1_700_000_001.5,
+    result="OK",
 )
 FAILURE = Failure(
     mapping=MAPPING.uuid,
@@ -97,12 +99,44 @@ async def test_a_mapping_is_put_together_with_its_pins(store: Store) -> None:
 
 async def test_putting_a_mapping_again_replaces_it_and_keeps_its_positions(store: Store) -> None:
     await store.put(MAPPING, {"a": Position("1")})
-    changed = replace(MAPPING, request={"BatchSize": 5}, pinned=True, origin="api")
+    changed = replace(MAPPING, request={"BatchSize": 5}, modified_at=9.0, origin="api")
 
     await store.put(changed, {"b": Position("2")})
 
     assert list(await store.mappings()) == [changed]
     assert await store.positions(MAPPING.uuid) == {"a": Position("1"), "b": Position("2")}
+
+
+async def test_what_is_pinned_stays_pinned_until_the_mapping_is_removed(store: Store) -> None:
+    await store.put(MAPPING)
+    assert not await store.pinned(MAPPING.uuid)
+
+    await store.pin(MAPPING.uuid, {"a": Position("1")})
+    await store.put(replace(MAPPING, origin="api"))
+    assert await store.pinned(MAPPING.uuid)
+    assert await store.positions(MAPPING.uuid) == {"a": Position("1")}
+
+    await store.remove(MAPPING.uuid)
+    await store.put(MAPPING)
+    assert not await store.pinned(MAPPING.uuid)
+
+
+async def test_putting_a_mapping_with_pins_pins_it_even_where_there_is_no_shard(
+    store: Store,
+) -> None:
+    await store.put(MAPPING, {})
+
+    assert await store.pinned(MAPPING.uuid)
+
+
+async def test_results_are_noted_of_the_mappings_that_are_there(store: Store) -> None:
+    await store.put(MAPPING)
+
+    await store.note_results({MAPPING.uuid: "PROBLEM: Function call failed", "unknown": "OK"})
+
+    assert list(await store.mappings()) == [
+        replace(MAPPING, result="PROBLEM: Function call failed")
+    ]
 
 
 async def test_mappings_come_oldest_first(store: Store) -> None:

@@ -100,6 +100,25 @@ async def test_what_is_missing_is_to_be_created(arn: str, moto_url: str) -> None
         await send(moto_url, arn)
 
 
+@pytest.mark.parametrize("arn", [QUEUE, TOPIC, BUCKET])
+async def test_what_is_missing_is_found_to_be_so_without_sending(arn: str, moto_url: str) -> None:
+    async with session(moto_url) as opened:
+        with pytest.raises(DestinationError, match=f"^{arn}: .*; create it, or name another"):
+            await destination_for(arn, opened).check()
+
+
+@pytest.mark.parametrize("server", ["moto_url", "ministack_url"])
+async def test_what_is_there_is_found(server: str, request: pytest.FixtureRequest) -> None:
+    url = request.getfixturevalue(server)
+    queue = new_queue(url)
+    topic = aws("sns", url).create_topic(Name=queue.name)["TopicArn"]
+    aws("s3", url).create_bucket(Bucket=queue.name)
+
+    async with session(url) as opened:
+        for arn in (queue.arn, topic, f"arn:aws:s3:::{queue.name}"):
+            await destination_for(arn, opened).check()
+
+
 async def test_a_document_too_large_for_a_topic_is_an_error(moto_url: str) -> None:
     topic = aws("sns", moto_url).create_topic(Name="large")["TopicArn"]
 

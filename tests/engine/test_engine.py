@@ -261,12 +261,16 @@ async def test_reconciling_restarts_what_changed_and_leaves_the_rest_alone():
     stream_spec, queue_spec = world.stream_spec(stream), world.queue_spec(queue)
     async with world.running(stream_spec, queue_spec) as supervisor:
         await asyncio.sleep(1)
-        before = dict(supervisor._running)
+
+        def lives():
+            return {uuid: place.running for uuid, place in supervisor._places.items()}
+
+        before = lives()
         await supervisor.apply([world.stream_spec(stream, batch_size=3), queue_spec])
-        assert supervisor._running["uuid-1"] is not before["uuid-1"]
-        assert supervisor._running["uuid-2"] is before["uuid-2"]
+        assert lives()["uuid-1"] is not before["uuid-1"]
+        assert lives()["uuid-2"] is before["uuid-2"]
         await supervisor.apply([queue_spec])
-        assert set(supervisor._running) == {"uuid-2"}
+        assert set(lives()) == {"uuid-2"}
         stream.put("k", "k:0")
         await asyncio.sleep(5)
         assert world.function.seen == []

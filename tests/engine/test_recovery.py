@@ -32,16 +32,20 @@ class Faulty(MemoryStore):
         self._fail("positions")
         return await super().positions(mapping)
 
-    async def put(self, mapping, pins):
-        self._fail("put")
-        await super().put(mapping, pins)
+    async def pinned(self, uuid):
+        self._fail("pinned")
+        return await super().pinned(uuid)
+
+    async def pin(self, uuid, pins):
+        self._fail("pin")
+        await super().pin(uuid, pins)
 
     async def forget(self, mapping, shards):
         self._fail("forget")
         await super().forget(mapping, shards)
 
 
-@pytest.mark.parametrize("broken", ["put", "positions", "forget"])
+@pytest.mark.parametrize("broken", ["pinned", "pin", "positions", "forget"])
 async def test_a_passing_fault_of_the_state_ends_nothing(
     broken: str, caplog: pytest.LogCaptureFixture
 ):
@@ -53,11 +57,14 @@ async def test_a_passing_fault_of_the_state_ends_nothing(
     stream.put("k", "k:0")
     queue.send("m")
     stream.split(next(iter(stream.logs)))
-    async with world.running(world.stream_spec(stream), world.queue_spec(queue)):
+    spec = world.stream_spec(stream, latest=broken.startswith("pin"))
+    async with world.running(spec, world.queue_spec(queue)):
         await asyncio.sleep(20)
         stream.trim(world.shared.clock.now() + 1)
         await asyncio.sleep(40)
         store.broken = set()
+        board = world.shared.board
+        await until(lambda: all(status.state == "Enabled" for status in board.mappings()))
         stream.put("k", "k:1")
         await until(lambda: "k:1" in world.function.seen and not queue.waiting)
     assert "Traceback" not in caplog.text
@@ -114,7 +121,7 @@ async def test_rereading_and_stopping_at_once_starts_and_strands_nothing():
         stream.put("k", "k:1")
         await supervisor.stop()
         await rereading
-        assert supervisor._running == {}
+        assert all(place.running is None for place in supervisor._places.values())
         await supervisor.apply(changed)
         await asyncio.sleep(5)
     assert world.function.seen == ["k:0"]

@@ -86,7 +86,7 @@ class World:
         return Fate.SENT
 
     def stored(self, source_arn: str, uuid: str = "uuid-1", **request: Any) -> StoredMapping:
-        return StoredMapping(uuid, source_arn, FUNCTION, "file", request, EPOCH)
+        return StoredMapping(uuid, source_arn, FUNCTION, "file", request, EPOCH, EPOCH)
 
     def stream_spec(
         self, source: MemoryStream, *, latest: bool = False, reporting: bool = False, **policy: Any
@@ -119,6 +119,8 @@ class World:
 
     @asynccontextmanager
     async def running(self, *specs: StreamSpec | QueueSpec) -> AsyncIterator[Supervisor]:
+        for spec in specs:
+            await self.store.put(spec.stored)
         async with Supervisor(self.shared) as supervisor:
             await supervisor.apply(specs)
             yield supervisor

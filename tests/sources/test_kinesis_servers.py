@@ -174,7 +174,9 @@ async def test_a_stream_that_is_not_there_is_named(
 
     async with source_of(endpoint(request, server), nowhere) as source:
         for ask in (source.shards, source.pin):
-            with pytest.raises(SourceMissing, match=r"stream nowhere: .*NotFound") as missing:
+            with pytest.raises(
+                SourceMissing, match=f"^Stream not found: {nowhere.arn}$"
+            ) as missing:
                 await ask()
             assert "\n" not in str(missing.value)
 

@@ -420,7 +420,7 @@ def test_a_stored_request_reads_as_the_same_mapping(request_: dict[str, Any]) ->
     ("name", "value"), [(name, value) for name, value in FULL.items() if name not in ON_STREAM]
 )
 def test_every_changed_setting_restarts_the_mapping(name: str, value: Any) -> None:
-    if name == "StartingPositionTimestamp":
+    if name in {"StartingPositionTimestamp", "Tags"}:
         return
     stored = as_request(accepted(ON_STREAM))
     changed = accepted(ON_STREAM, **{name: value})
@@ -438,6 +438,11 @@ def test_where_a_mapping_begins_matters_only_before_it_has_a_position() -> None:
     assert compare_requests(stored, changed, positioned=False) == MappingChange(
         ("BatchSize", *begins)
     )
+
+
+def test_tags_change_nothing_that_runs() -> None:
+    stored = as_request(accepted(ON_STREAM, Tags={"team": "orders"}))
+    assert compare_requests(stored, accepted(ON_STREAM), positioned=True) == MappingChange()
 
 
 def test_another_spelling_of_the_function_changes_nothing() -> None:
