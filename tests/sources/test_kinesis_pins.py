@@ -78,7 +78,7 @@ async def test_a_listing_is_tried_again_while_the_server_is_busy() -> None:
 @pytest.mark.parametrize("answer", [Says(b"<html>"), {"Shards": 1}, NOT_FOUND])
 async def test_a_listing_that_fails_means_that_the_source_is_missing(answer: Answer) -> None:
     async with source_on(lambda call: answer) as (source, _):
-        with pytest.raises(SourceMissing, match="stream.orders") as missing:
+        with pytest.raises(SourceMissing, match=r"stream.orders") as missing:
             await source.shards()
 
     assert "\n" not in str(missing.value)
