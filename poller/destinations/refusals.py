@@ -6,23 +6,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from poller.errors import DestinationError, PollerError
+from poller.aws.refusals import CallErrors, code_of, is_forbidden, reason_of, remedy_of
+from poller.errors import DestinationError
 
 OpenClient = Callable[[], Awaitable[Any]]
 
-REASON_LENGTH_MAX = 300
-
-FORBIDDEN = frozenset(
-    {
-        "403",
-        "AccessDenied",
-        "AccessDeniedException",
-        "AuthorizationError",
-        "AuthorizationErrorException",
-    }
-)
 MISSING = frozenset(
     {
         "404",
@@ -44,14 +32,12 @@ def refusals_of(arn: str, permission: str) -> Iterator[None]:
     """Turn what a call to AWS raises into a DestinationError; it needs `permission`."""
     try:
         yield
-    except ClientError as error:
-        problem = error.response.get("Error", {})
-        code = str(problem.get("Code", "unknown error"))
-        reason = f"{code}: {problem.get('Message', '')}"
-        kind = Forbidden if code in FORBIDDEN else DestinationError
-        raise kind(f"{arn}: {_line(reason)}{_remedy(code, permission)}") from error
-    except (BotoCoreError, PollerError) as error:
-        raise DestinationError(f"{arn}: {_line(str(error))}") from error
+    except CallErrors as error:
+        remedy = remedy_of(error, f"{permission} on it")
+        if code_of(error) in MISSING:
+            remedy = "; create it, or name another one as OnFailure destination"
+        kind = Forbidden if is_forbidden(error) else DestinationError
+        raise kind(f"{arn}: {reason_of(error)}{remedy}") from error
 
 
 @contextmanager
@@ -60,15 +46,3 @@ def looking_for(arn: str) -> Iterator[None]:
     since sending needs another permission."""
     with suppress(Forbidden), refusals_of(arn, ""):
         yield
-
-
-def _remedy(code: str, permission: str) -> str:
-    if code in FORBIDDEN:
-        return f"; allow {permission} on it to the identity that poller runs as"
-    if code in MISSING:
-        return "; create it, or name another one as OnFailure destination"
-    return ""
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split()).rstrip(".:")[:REASON_LENGTH_MAX]

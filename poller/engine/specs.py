@@ -18,6 +18,7 @@ class MappingSpec:
 
     `stored`: what the state store is to remember of it.  `reporting`: whether FunctionResponseTypes
     has ReportBatchItemFailures.  `function_timeout`: how long its invocations may take.
+    `publishes`: whether MetricsConfig has EventCount.
     """
 
     stored: StoredMapping
@@ -26,6 +27,7 @@ class MappingSpec:
     reporting: bool
     function_timeout: Seconds
     enabled: bool = True
+    publishes: bool = False
 
     @property
     def uuid(self) -> str:

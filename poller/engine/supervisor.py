@@ -159,6 +159,7 @@ class Supervisor:
             of_file=spec.stored.origin == "file",
             state=state if spec.enabled else State.DISABLED,
             backlog=backlog if spec.enabled else None,
+            publishes=spec.publishes,
         )
 
     async def _run(self, running: _Running) -> None:

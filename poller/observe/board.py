@@ -16,6 +16,7 @@ import anyio
 from poller.core.model import Instant, Seconds, Snapshot
 from poller.core.steps import Fetched, Received
 from poller.interfaces import Unit
+from poller.wire.arns import parse_source
 
 from .lag import seconds_behind
 
@@ -79,6 +80,7 @@ class Board:
 
     def __init__(self, now: Callable[[], Instant]) -> None:
         self.now = now
+        self.publishing: dict[str, str] = {}  # regions of mappings with metrics for CloudWatch
         self._mappings: dict[str, MappingStatus] = {}
         self._ask: dict[str, AskBacklog] = {}
         self._machines: dict[Unit, _Machine] = {}
@@ -97,10 +99,16 @@ class Board:
         state: str = "Creating",
         reason: str = "",
         backlog: AskBacklog | None = None,
+        publishes: bool = False,
     ) -> None:
-        """Add or replace a mapping.  `backlog` is for queues; `ask_backlogs` calls it."""
+        """Add or replace a mapping.  `backlog` is for queues; `ask_backlogs` calls it.
+
+        `publishes`: whether its MetricsConfig has EventCount.
+        """
         self._mappings[uuid] = MappingStatus(uuid, function, source_arn, of_file, state, reason)
-        self._ask.pop(uuid, None)
+        self._forget(uuid)
+        if publishes:
+            self.publishing[uuid] = parse_source(source_arn).region
         if backlog is not None:
             self._ask[uuid] = backlog
 
@@ -122,8 +130,12 @@ class Board:
 
     def remove_mapping(self, uuid: str) -> None:
         self._mappings.pop(uuid, None)
-        self._ask.pop(uuid, None)
+        self._forget(uuid)
         self._note_readiness()
+
+    def _forget(self, uuid: str) -> None:
+        self._ask.pop(uuid, None)
+        self.publishing.pop(uuid, None)
 
     async def ask_backlogs(self) -> None:
         """Ask every queue how many messages wait; what is not answered in time is not known."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -26,87 +25,12 @@ from poller import __version__
 from poller.errors import StateError
 
 from .board import Board, Running, waiting_records
+from .counters import COUNTERS, Counter
 from .counts import Counts, Histogram
 from .tally import Tally
 
 OF_MAPPING = ("mapping", "function")
 OF_SHARD = ("mapping", "function", "shard")
-
-
-@dataclass(frozen=True, slots=True)
-class CounterRow:
-    """One counter: `fields` are names of `Counts`, by value of `label` if there is one."""
-
-    name: str
-    help: str
-    fields: tuple[tuple[str, str], ...]
-    label: str | None = None
-
-
-def _plain(name: str, field: str, text: str) -> CounterRow:
-    return CounterRow(name, text, (("", field),))
-
-
-COUNTER_ROWS = (
-    _plain("poller_fetches_total", "fetches", "Polls that were answered, also by nothing."),
-    _plain("poller_fetch_failures_total", "fetch_failures", "Polls that brought an error."),
-    _plain("poller_records_polled_total", "polled", "Records or messages read."),
-    _plain("poller_records_filtered_total", "filtered", "Records that matched no filter."),
-    _plain("poller_records_invoked_total", "invoked", "Records sent, again with each retry."),
-    _plain("poller_records_succeeded_total", "succeeded", "Records that the function finished."),
-    _plain(
-        "poller_records_failed_total",
-        "failed",
-        "Records of invocations that did not wholly succeed.",
-    ),
-    _plain(
-        "poller_records_dropped_total", "dropped", "Records given up that no destination records."
-    ),
-    _plain(
-        "poller_records_delivered_total", "delivered", "Records given up that a destination has."
-    ),
-    _plain(
-        "poller_records_kept_total",
-        "kept",
-        "Records given up whose failure document is kept, since its destination failed.",
-    ),
-    _plain("poller_records_deleted_total", "deleted", "Messages deleted from their queue."),
-    _plain("poller_delete_failures_total", "delete_failures", "Messages that were not deleted."),
-    CounterRow(
-        "poller_invocations_total",
-        "Invocations that ended; refused ones never reached the function.",
-        (
-            ("succeeded", "invocations_succeeded"),
-            ("partly_failed", "invocations_partly_failed"),
-            ("failed", "invocations_failed"),
-            ("refused", "invocations_refused"),
-        ),
-        "outcome",
-    ),
-    _plain(
-        "poller_invocation_seconds_total",
-        "invocation_seconds",
-        "Seconds that invocations took which reached the function.",
-    ),
-    CounterRow(
-        "poller_batches_closed_total",
-        "Batches sent for the first time, by why they closed.",
-        (
-            ("count", "closed_by_count"),
-            ("bytes", "closed_by_bytes"),
-            ("window", "closed_by_window"),
-            ("flush", "closed_by_flush"),
-        ),
-        "reason",
-    ),
-    _plain("poller_retries_total", "retries", "Invocations of records that had been sent before."),
-    _plain("poller_checkpoints_total", "checkpoints", "Positions stored."),
-    _plain(
-        "poller_destination_failures_total",
-        "destination_failures",
-        "Attempts to deliver to a failure destination that went wrong.",
-    ),
-)
 
 
 class Metrics(Collector):
@@ -160,8 +84,8 @@ class Metrics(Collector):
             ((unit.mapping, unit.function, unit.shard), tally.counts)
             for unit, tally in self._tally.units.items()
         ]
-        for row in COUNTER_ROWS:
-            yield _counter(row, units)
+        for counter in COUNTERS:
+            yield _counter(counter, units)
 
     def _histograms(self) -> Iterator[Metric]:
         duration = HistogramMetricFamily(
@@ -194,7 +118,8 @@ class Metrics(Collector):
         )
         yield _gauge(
             "poller_iterator_age_seconds",
-            "Age of the last record of the latest batch when it was sent; 0 while caught up.",
+            "Age of the last record of the latest batch when it was sent; 0 while caught up."
+            " AWS: IteratorAge, in milliseconds.",
             ages,
         )
         yield _gauge(
@@ -240,11 +165,11 @@ def _build_info() -> Metric:
     return InfoMetricFamily("poller_build", "Which poller this is.", value=versions)
 
 
-def _counter(row: CounterRow, units: Sequence[tuple[tuple[str, ...], Counts]]) -> Metric:
-    labels = OF_SHARD if row.label is None else (*OF_SHARD, row.label)
-    family = CounterMetricFamily(row.name, row.help, labels=labels)
+def _counter(counter: Counter, units: Sequence[tuple[tuple[str, ...], Counts]]) -> Metric:
+    labels = OF_SHARD if counter.label is None else (*OF_SHARD, counter.label)
+    family = CounterMetricFamily(counter.name, counter.help, labels=labels)
     for of_shard, counts in units:
-        for value, field in row.fields:
+        for value, field in counter.fields:
             family.add_metric((*of_shard, value)[: len(labels)], getattr(counts, field))
     return family
 

@@ -20,7 +20,7 @@ This is the hot path: an observation costs a few microseconds whatever the batch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from poller.core.model import (
@@ -244,12 +244,16 @@ class Tally:
 
     def of_mapping(self, mapping: str) -> Counts:
         """The sums over all shards a mapping ever had in this process."""
-        sums = Counts()
-        if mapping in self._gone:
-            sums.add(self._gone[mapping])
+        return self.sums((mapping,))[mapping]
+
+    def sums(self, mappings: Iterable[str]) -> dict[str, Counts]:
+        """The same for each of `mappings`, in one look at all units."""
+        sums = {mapping: Counts() for mapping in mappings}
+        for mapping in sums.keys() & self._gone.keys():
+            sums[mapping].add(self._gone[mapping])
         for unit, tally in self.units.items():
-            if unit.mapping == mapping:
-                sums.add(tally.counts)
+            if unit.mapping in sums:
+                sums[unit.mapping].add(tally.counts)
         return sums
 
     def in_flight(self, mapping: str) -> int:

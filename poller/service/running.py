@@ -29,8 +29,10 @@ from poller.engine.supervisor import Supervisor
 from poller.errors import ConfigError, PollerError, StateError
 from poller.interfaces import Destination, Failure, Store
 from poller.observe.board import Board
+from poller.observe.cloudwatch import EventMetrics
 from poller.observe.decisions import Decisions
 from poller.observe.metrics import Metrics
+from poller.observe.publishing import publishing
 from poller.observe.results import Results
 from poller.observe.tally import Tally
 from poller.settings import MappingSettings, Settings
@@ -131,8 +133,10 @@ class Service:
             functions = await stack.enter_async_context(open_functions(now, self._on_output))
             delivery = self._delivery(store, sessions)
             maker = SpecMaker(sessions, delivery, now=now)
-            results = Results()
-            shared = Shared(self.clock, store, self.board, (self.tally, Decisions(), results))
+            results, published = Results(), EventMetrics(self.tally, self.board.publishing)
+            await stack.enter_async_context(publishing(published, sessions.cloudwatch, now=now))
+            observers = (self.tally, Decisions(), results, published)
+            shared = Shared(self.clock, store, self.board, observers)
             supervisor = await stack.enter_async_context(Supervisor(shared))
             registry = Registry(store, supervisor, self.board, results, now=now)
             await registry.load()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import Self
+from typing import Any, Self
 
 from poller.aws.sessions import AwsSession, AwsSettings
+from poller.observe.publishing import ONE_ATTEMPT
 from poller.settings import AwsConfig
 
 
@@ -34,3 +35,7 @@ class Sessions:
             self._sessions[region] = AwsSession(settings).open()
             self._open.push_async_exit(self._sessions[region])
         return self._sessions[region]
+
+    async def cloudwatch(self, region: str) -> Any:
+        """The client that publishes metrics in a region.  Raises PollerError."""
+        return await self.of(region).client("cloudwatch", config=ONE_ATTEMPT)

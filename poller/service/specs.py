@@ -81,6 +81,7 @@ class SpecMaker:
             reporting=config.report_batch_item_failures,
             function_timeout=function.timeout,
             enabled=config.enabled,
+            publishes=config.event_count_metrics,
             source=source,
             policy=queue_policy(config, function_timeout=function.timeout),
         )
@@ -101,6 +102,7 @@ class SpecMaker:
             reporting=config.report_batch_item_failures,
             function_timeout=function.timeout,
             enabled=config.enabled,
+            publishes=config.event_count_metrics,
             source=self._stream_source(config, function, session),
             policy=stream_policy(config),
             latest=config.starting_position is StartingPosition.LATEST,

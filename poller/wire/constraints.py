@@ -22,8 +22,8 @@ _KINDS: dict[type, str] = {
 
 def constraint(path: Path, value: Any, rule: str) -> str:
     """What is wrong with one value, to be put together by `validation_errors`."""
-    shown = "null" if value is None else f"'{one_line(str(value), SHOWN_MAX)}'"
-    return f"Value {shown} at '{member(path)}' failed to satisfy constraint: Member must {rule}"
+    where = f"Value {_shown(value)} at '{member(path)}'"
+    return f"{where} failed to satisfy constraint: Member must {rule}"
 
 
 def in_range(low: int, high: int, value: int) -> str:
@@ -57,6 +57,13 @@ def member(path: Path) -> str:
         for part in path
     )
     return ".".join(parts)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "null"
+    text = f"[{', '.join(map(str, value))}]" if isinstance(value, list) else str(value)
+    return f"'{one_line(text, SHOWN_MAX)}'"
 
 
 def _article(noun: str) -> str:

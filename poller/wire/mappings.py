@@ -30,6 +30,7 @@ from .tags import read_tags
 
 REPORT_BATCH_ITEM_FAILURES = "ReportBatchItemFailures"
 EVENT_COUNT = "EventCount"
+_METRIC_GROUPS = (EVENT_COUNT, "ErrorCount", "KafkaMetrics")
 
 _STREAMS = frozenset({SourceKind.KINESIS, SourceKind.DYNAMODB})
 _QUEUES = frozenset({SourceKind.SQS})
@@ -70,7 +71,6 @@ APPLIES_TO: dict[str, frozenset[SourceKind]] = {
 
 # Not built yet; each is accepted with the value that means "off".
 _NOT_YET_OFF: dict[str, tuple[Any, ...]] = {
-    "MetricsConfig": ({}, {"Metrics": []}, {"Metrics": None}),
     "ScalingConfig": ({},),
     "ProvisionedPollerConfig": ({},),
     "FilterCriteria": ({}, {"Filters": []}, {"Filters": None}),
@@ -230,11 +230,22 @@ def _filters(fields: Fields) -> tuple[str, ...]:
 
 
 def _event_count(fields: Fields) -> bool:
-    """Whether MetricsConfig asks for the metrics of spec 11.1; its others are Kafka's."""
+    """Whether MetricsConfig asks for the metrics of spec 11.1; its other groups are Kafka's."""
     config = fields.block("MetricsConfig", {"Metrics"})
     metrics = config.items("Metrics")
-    if any(metric != EVENT_COUNT for metric in metrics) or len(metrics) > 1:
-        config.note("Metrics", f"must be [] or [{EVENT_COUNT}], nothing else")
+    others = [metric for metric in metrics if metric != EVENT_COUNT]
+    if any(metric not in _METRIC_GROUPS for metric in others):
+        groups = ", ".join(_METRIC_GROUPS)
+        rule = f"satisfy constraint: [Member must satisfy enum value set: [{groups}]]"
+        config.note_constraint("Metrics", f"must be [] or [{EVENT_COUNT}]", rule)
+    elif len(metrics) > len(_METRIC_GROUPS):
+        rule = f"have length less than or equal to {len(_METRIC_GROUPS)}"
+        config.note_constraint("Metrics", f"must be [] or [{EVENT_COUNT}]", rule)
+    elif others:
+        message = f"Unsupported metric {others[0]} for given event source mapping type."
+        config.note("Metrics", message, "it is for Kafka only: remove it")
+    elif len(metrics) > 1:
+        config.note("Metrics", f"must name {EVENT_COUNT} once")
     return bool(metrics)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .mappings import REPORT_BATCH_ITEM_FAILURES, MappingConfig
+from .mappings import EVENT_COUNT, REPORT_BATCH_ITEM_FAILURES, MappingConfig
 from .starting import StartingPosition
 
 # Where a mapping begins matters once: a position in the store outlives the setting.
@@ -32,6 +32,8 @@ def as_request(config: MappingConfig) -> dict[str, Any]:
             [REPORT_BATCH_ITEM_FAILURES] if config.report_batch_item_failures else []
         ),
     }
+    if config.event_count_metrics:
+        request["MetricsConfig"] = {"Metrics": [EVENT_COUNT]}
     if config.tags:
         request["Tags"] = dict(config.tags)
     return request | _stream_request(config) if config.source.kind.is_stream else request

@@ -56,7 +56,6 @@ def test_the_annotated_config_has_every_setting() -> None:
         not in {
             "FilterCriteria",
             "KMSKeyArn",
-            "MetricsConfig",
             "ProvisionedPollerConfig",
             "ScalingConfig",
             "Tags",

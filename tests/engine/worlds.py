@@ -15,7 +15,7 @@ from poller.engine.clock import Clock
 from poller.engine.shared import Shared
 from poller.engine.specs import QueueSpec, StreamSpec
 from poller.engine.supervisor import Supervisor
-from poller.interfaces import Errored, Failure, Invocation, Ran, Reply, StoredMapping
+from poller.interfaces import Errored, Failure, Invocation, Observer, Ran, Reply, StoredMapping
 from poller.observe.board import Board
 from poller.sources.memory import MemoryQueue, MemoryStream
 from poller.stores.memory import MemoryStore
@@ -80,10 +80,11 @@ class World:
     store: MemoryStore
     function: Function
     failures: list[Failure] = field(default_factory=list)
+    fate: Fate = Fate.SENT  # of failures
 
     async def deliver(self, failure: Failure) -> Fate:
         self.failures.append(failure)
-        return Fate.SENT
+        return self.fate
 
     def stored(self, source_arn: str, uuid: str = "uuid-1", **request: Any) -> StoredMapping:
         return StoredMapping(uuid, source_arn, FUNCTION, "file", request, EPOCH, EPOCH)
@@ -127,10 +128,10 @@ class World:
             await supervisor.stop()
 
 
-def make_world(store: MemoryStore | None = None) -> World:
+def make_world(store: MemoryStore | None = None, *observers: Observer) -> World:
     clock = LoopClock()
     store = store or MemoryStore()
-    return World(Shared(clock, store, Board(clock.now)), store, Function(clock))
+    return World(Shared(clock, store, Board(clock.now), observers), store, Function(clock))
 
 
 async def until(condition: Callable[[], bool], *, seconds: float = 600.0) -> None:

@@ -64,6 +64,18 @@ def add(board: Board, unit: Unit, **settings: Any) -> None:
     board.add_mapping(unit.mapping, function=unit.function, source_arn=unit.source_arn, **settings)
 
 
+def test_mappings_that_publish_are_known_with_their_region() -> None:
+    board = board_with(Time())
+    add(board, SHARD, publishes=True)
+    add(board, QUEUE)
+    assert board.publishing == {SHARD.mapping: "us-east-1"}
+    add(board, SHARD)
+    add(board, QUEUE, publishes=True)
+    assert board.publishing == {QUEUE.mapping: "us-east-1"}
+    board.remove_mapping(QUEUE.mapping)
+    assert board.publishing == {}
+
+
 async def test_lag_is_the_worst_shard_of_a_mapping_and_messages_for_queues() -> None:
     other = Unit(SHARD.mapping, SHARD.function, SHARD.source_arn, "shardId-000000000002")
     board = board_with(

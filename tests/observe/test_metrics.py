@@ -120,6 +120,27 @@ async def test_every_count_and_every_look_has_its_series(watched: Watched) -> No
     assert series("poller_lag_seconds", **OF_QUEUE) not in values
 
 
+async def test_help_says_which_metric_of_aws_a_series_is(watched: Watched) -> None:
+    families = await watched.families()
+    named = {
+        family.documentation.partition("AWS: ")[2]: name
+        for name, family in families.items()
+        if "AWS: " in family.documentation
+    }
+    assert named == {
+        "PolledEventCount.": "poller_records_polled",
+        "FilteredOutEventCount.": "poller_records_filtered",
+        "InvokedEventCount.": "poller_records_invoked",
+        "FailedInvokeEventCount.": "poller_records_failed",
+        "DroppedEventCount with poller_records_kept_total.": "poller_records_dropped",
+        "DroppedEventCount with poller_records_dropped_total.": "poller_records_kept",
+        "OnFailureDestinationDeliveredEventCount.": "poller_records_delivered",
+        "DeletedEventCount.": "poller_records_deleted",
+        "DestinationDeliveryFailures.": "poller_destination_failures",
+        "IteratorAge, in milliseconds.": "poller_iterator_age_seconds",
+    }
+
+
 @pytest.mark.parametrize("accept", ["", "text/plain", OPENMETRICS])
 async def test_names_follow_the_rules_of_prometheus(watched: Watched, accept: str) -> None:
     families = await watched.families(accept)

@@ -89,6 +89,11 @@ LEGAL = [
     (STREAMS, "MaximumRetryAttempts", [-1, 0, 10_000]),
     (STREAMS, "BisectBatchOnFunctionError", [True, False]),
     (
+        EVERY,
+        "MetricsConfig",
+        [{}, {"Metrics": []}, {"Metrics": None}, {"Metrics": ["EventCount"]}],
+    ),
+    (
         STREAMS,
         "DestinationConfig",
         [
@@ -103,7 +108,6 @@ LEGAL = [
     # Not built yet, but "off" is off.
     (EVERY, "FilterCriteria", [{}, {"Filters": []}, {"Filters": None}, None]),
     (EVERY, "KMSKeyArn", [""]),
-    (EVERY, "MetricsConfig", [{}, {"Metrics": []}]),
     (EVERY, "Tags", [{}, {"team": "orders", "cost center": ""}]),
     (EVERY, "poller", [{}]),
     (STREAMS, "TumblingWindowInSeconds", [0]),
@@ -235,8 +239,22 @@ ILLEGAL = [
     (EVERY, "KMSKeyArn", "arn:aws:kms:us-east-1:123456789012:key/1",
      "KMSKeyArn: KMSKeyArn is not supported: filter criteria are kept as they are in the state "
      "store; remove it"),
-    (EVERY, "MetricsConfig", {"Metrics": ["EventCount"]},
-     f"MetricsConfig: MetricsConfig {NOT_YET}"),
+    (EVERY, "MetricsConfig", {"Metrics": ["EventCount", "KafkaMetrics"]},
+     "MetricsConfig.Metrics: Unsupported metric KafkaMetrics for given event source mapping type; "
+     "it is for Kafka only: remove it"),
+    (EVERY, "MetricsConfig", {"Metrics": ["ErrorCount"]},
+     "MetricsConfig.Metrics: Unsupported metric ErrorCount for given event source mapping type; "
+     "it is for Kafka only: remove it"),
+    (EVERY, "MetricsConfig", {"Metrics": ["EventCount", "EventCount"]},
+     "MetricsConfig.Metrics: must name EventCount once"),
+    (EVERY, "MetricsConfig", {"Metrics": ["EventCount"] * 4},
+     "MetricsConfig.Metrics: must be [] or [EventCount]"),
+    (EVERY, "MetricsConfig", {"Metrics": ["eventCount", None]},
+     "MetricsConfig.Metrics: must be [] or [EventCount]"),
+    (EVERY, "MetricsConfig", {"Metrics": "EventCount"},
+     'MetricsConfig.Metrics: must be a list, not "EventCount"'),
+    (EVERY, "MetricsConfig", {"Metric": []},
+     "MetricsConfig.Metric: unknown key; did you mean Metrics?"),
     (EVERY, "Tags", {"a": 1}, 'Tags: the value of "a" must be text, not 1'),
     (EVERY, "Tags", {"": "b"}, f'Tags: "" is no key of a tag; 1 to 128 {SIGNS}'),
     (EVERY, "Tags", {"a": "b" * 257}, f'Tags: the value of "a" is not legal; up to 256 {SIGNS}'),
@@ -367,6 +385,15 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         ("BatchSize", "5", Kind.TYPE, "STRING_VALUE can not be converted to an Integer"),
         ("Enabled", 1, Kind.TYPE, "NUMBER_VALUE can not be converted to a Boolean"),
         ("DestinationConfig", [], Kind.TYPE, "Start of list found where not expected"),
+        ("MetricsConfig", {"Metrics": ["Bytes"]}, Kind.CONSTRAINT,
+         "Value '[Bytes]' at 'metricsConfig.metrics' failed to satisfy constraint: Member must "
+         "satisfy constraint: [Member must satisfy enum value set: [EventCount, ErrorCount, "
+         "KafkaMetrics]]"),
+        ("MetricsConfig", {"Metrics": ["EventCount"] * 4}, Kind.CONSTRAINT,
+         "Value '[EventCount, EventCount, EventCount, EventCount]' at 'metricsConfig.metrics' "
+         "failed to satisfy constraint: Member must have length less than or equal to 3"),
+        ("MetricsConfig", {"Metrics": ["ErrorCount"]}, Kind.INVALID,
+         "Unsupported metric ErrorCount for given event source mapping type."),
         ("StartingPosition", None, Kind.INVALID,
          "1 validation error detected: Value null at 'startingPosition' failed to satisfy "
          "constraint: Member must not be null."),
@@ -393,6 +420,7 @@ def test_a_destination_is_kept_as_what_it_names() -> None:
 FULL = {
     **ON_STREAM,
     "Tags": {"team": "orders"},
+    "MetricsConfig": {"Metrics": ["EventCount"]},
     "Enabled": False,
     "BatchSize": 7,
     "MaximumBatchingWindowInSeconds": 5,
