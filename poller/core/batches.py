@@ -70,6 +70,12 @@ class Batcher(Generic[ItemT, PlaceT]):
             self._stretches.append(_Stretch(items, places, size, now))
             self._count += len(items)
 
+    def first(self) -> ItemT | None:
+        if not self._stretches:
+            return None
+        stretch = self._stretches[0]
+        return stretch.items[stretch.start]
+
     def first_place(self) -> PlaceT | None:
         if not self._stretches:
             return None

@@ -11,6 +11,7 @@ from .model import EVERYTHING, Batch, Discard, DiscardReason, Instant, Outcome, 
 from .policy import StreamPolicy
 from .steps import Deliver, Invoke
 from .verdicts import part
+from .watermarks import count_whole
 
 
 class Lane:
@@ -22,7 +23,7 @@ class Lane:
 
     def __init__(self, index: int, policy: StreamPolicy, new_id: Callable[[], int]) -> None:
         self.busy: Batch | None = None
-        self.mark: str | None = None  # the last record settled
+        self.mark: str | None = None  # the last sequence number of which nothing is left here
         self.unsaved = 0
         self.blocked: str | None = None  # why the front batch is tried again
         self._index = index
@@ -96,7 +97,9 @@ class Lane:
         self._free_since = now
         self.blocked = None
         if count:
-            self.mark = done.records[count - 1].sequence
+            following = self._following(done.records[count:])
+            whole = count_whole(done.records[:count], following)
+            self.mark = done.records[whole - 1].sequence if whole else self.mark
             self.unsaved = settlement
 
     def retry(self, batches: Iterable[Batch], outcome: Outcome, *, why: str, at: Instant) -> None:
@@ -109,6 +112,12 @@ class Lane:
     def give_up(self, batch: Batch, reason: DiscardReason, outcome: Outcome | None) -> Deliver:
         self.busy = batch
         return Deliver(Discard(reason, batch, outcome))
+
+    def _following(self, rest: Sequence[Record]) -> Record | None:
+        """The next record of this lane, of those that were read; `rest` is left of its batch."""
+        if rest:
+            return rest[0]
+        return self._again[0].records[0] if self._again else self._waiting.first()
 
     def _front(self, now: Instant, flush: bool) -> Batch | None:
         if self._again:

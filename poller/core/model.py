@@ -19,7 +19,10 @@ class Record(Protocol):
 
     @property
     def sequence(self) -> str:
-        """The sequence number: a decimal string that is compared as an integer."""
+        """The sequence number: a decimal string that is compared as an integer.
+
+        Records that came out of one aggregate share theirs.
+        """
 
     @property
     def key(self) -> str | None:
@@ -128,18 +131,28 @@ class LaneMarks:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """An aggregate of which the first `settled` records, but not all, are settled."""
+
+    sequence: str
+    settled: int
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
     """Where to resume a shard.
 
     Everything up to and with `sequence` is settled (None: nothing yet; then reading begins with
     the records that arrived at or after `since`, or at the oldest record if that is None too).
     `ahead`: what lanes had settled beyond it, newest routing first.  `ended`: the whole shard is.
+    `begun`: what is settled of the records that share the next sequence number.
     """
 
     sequence: str | None = None
     since: Instant | None = None
     ahead: tuple[LaneMarks, ...] = ()
     ended: bool = False
+    begun: Begun | None = None
 
 
 # Outcomes: how one invocation went.  `report` is for the failure document; the core only hands

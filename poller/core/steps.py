@@ -32,7 +32,7 @@ class Started: ...
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A read that was answered.
+    """A read that was answered; records that share a sequence number come with one read.
 
     `size`: at least the sum of the records' sizes.  `asked_at`: when the read was sent.
     `read_up_to`: every record that arrived before this instant has been read; the reader has

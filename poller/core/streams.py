@@ -70,7 +70,7 @@ class StreamMachine:
         self._random = random.Random(seed)
         self._lanes = [Lane(index, policy, lambda: next(ids)) for index in range(policy.lanes)]
         self._in_flight: dict[int, Lane] = {}
-        self._watermark = Watermark(resume.sequence)
+        self._watermark = Watermark(resume)
         self._since = resume.since
         self._ahead = Ahead(resume.ahead)
         self._position = resume  # what is stored, or on its way
@@ -151,10 +151,11 @@ class StreamMachine:
         else:
             self._fetch_at = fact.asked_at + self._policy.poll_interval
         ordinals = self._watermark.track(fact.records, fact.size)
+        records = fact.records[len(fact.records) - len(ordinals) :] if ordinals else ()
         if len(self._lanes) == 1 and self._accept is None and not self._ahead:
-            self._lanes[0].add(fact.records, ordinals, size=fact.size, now=now)
+            self._lanes[0].add(records, ordinals, size=fact.size, now=now)
         else:
-            self._route(fact.records, ordinals, fact.size, now)
+            self._route(records, ordinals, fact.size, now)
 
     def _route(
         self, records: Sequence[Record], ordinals: Sequence[int], size: int, now: Instant
@@ -229,7 +230,7 @@ class StreamMachine:
             ahead = self._ahead.with_marks([lane.mark for lane in self._lanes], sequence)
         elif ahead:
             ahead = ()
-        return Position(sequence, self._since, ahead, self._drained())
+        return Position(sequence, self._since, ahead, self._drained(), self._watermark.begun)
 
     def _run_lanes(self, now: Instant) -> Iterator[Command]:
         if self._stopping:

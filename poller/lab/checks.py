@@ -128,8 +128,9 @@ class StreamChecker:
         assert size <= policy.batch_bytes_max, "a payload over the limit"
         self._is_whole(batch, indexes, size, now)
         durable = self.covered(self.stored)
-        for index in self._done_in_lane(batch.lane):
-            assert index in durable, "a lane went on before its progress was durable"
+        for index in self._done_in_lane(batch.lane) - durable:
+            begun = self.policy.lanes > 1 and self.is_begun(index)
+            assert begun, "a lane went on before its progress was durable"
         for index, record in zip(indexes, batch.records, strict=True):
             since = now - self._failed_at.get(index, -1e9)
             assert since >= policy.backoff_min / 2, "a retry without backing off"
@@ -202,12 +203,25 @@ class StreamChecker:
             if lane_of(self._records[index], self.policy.lanes) == lane
         }
 
+    def is_begun(self, index: int) -> bool:
+        """Whether a record came out of an aggregate that is not wholly settled."""
+        aggregate = self._of_sequence(self._records[index].sequence)
+        return not self.settled.issuperset(record.index for record in aggregate)
+
+    def _of_sequence(self, sequence: str) -> list[MadeRecord]:
+        return [record for record in self._records if record.sequence == sequence]
+
     def covered(self, position: Position | None) -> set[int]:
         """The records that a run from this position would not see again."""
         if position is None:
             return set()
         low = -1 if position.sequence is None else int(position.sequence)
         covered = {record.index for record in self._records if int(record.sequence) <= low}
+        if position.begun is not None:
+            begun = self._of_sequence(position.begun.sequence)
+            assert begun[0].index == len(covered), "an aggregate is begun before what precedes it"
+            assert position.begun.settled < len(begun), "an aggregate is begun and whole"
+            covered.update(record.index for record in begun[: position.begun.settled])
         for entry in position.ahead:
             for record in self._records:
                 mark = entry.settled[lane_of(record, entry.count)]

@@ -138,6 +138,10 @@ class StreamSimulation:
             return FetchFailed("the stream is throttled")
         window = world.records[self.cursor : self.cursor + limit]
         records = [record for record in window if record.arrived_at <= asked_at]
+        for record in world.records[self.cursor + len(records) :]:
+            if not records or record.sequence != records[-1].sequence:
+                break
+            records.append(record)  # aggregates come whole, whatever the limit
         self.cursor += len(records)
         for record in records:
             if self.accept is not None and not self.accept(record):

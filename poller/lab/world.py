@@ -60,12 +60,17 @@ def make_records(
     rate: float = 50.0,
     sizes: Sequence[int] = (100,),
     keyless: float = 0.0,
+    aggregate: int = 1,
 ) -> list[MadeRecord]:
-    """`count` records of `keys` keys that arrive `rate` a second; a share of them has no key."""
-    at, records = 0.0, []
+    """`count` records of `keys` keys that arrive `rate` a second; a share of them has no key.
+
+    `aggregate`: how many of them at most came as one, with one sequence number.
+    """
+    at, first, records = 0.0, 0, []
     for index in range(count):
-        at += random.expovariate(rate)
+        if index - first >= aggregate or random.random() < 0.2 or index == 0:
+            at, first = at + random.expovariate(rate), index
         key = None if random.random() < keyless else f"k{random.randrange(keys)}"
-        sequence = str(10**20 + index * 7)
+        sequence = str(10**20 + first * 7)
         records.append(MadeRecord(sequence, key, at, random.choice(sizes), index))
     return records

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from poller.core.model import LaneMarks, Position
+from poller.core.model import Begun, LaneMarks, Position
 
 Sequence = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+\Z")]
 
@@ -23,6 +23,13 @@ class Marks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     settled: tuple[Sequence | None, ...]
 
 
+class Aggregate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`Begun` as stored."""
+
+    sequence: Sequence
+    settled: Annotated[int, msgspec.Meta(ge=1)]
+
+
 class Stored(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """`Position` as stored, with the same members."""
 
@@ -30,6 +37,7 @@ class Stored(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     since: float | None = None
     ahead: tuple[Marks, ...] = ()
     ended: bool = False
+    begun: Aggregate | None = None
 
 
 _encoder = msgspec.json.Encoder()
@@ -39,7 +47,9 @@ _decoder = msgspec.json.Decoder(Stored)
 def encode_position(position: Position) -> str:
     """The JSON text of `position`."""
     ahead = tuple(Marks(marks.count, marks.settled) for marks in position.ahead)
-    stored = Stored(position.sequence, position.since, ahead, position.ended)
+    begun = position.begun
+    aggregate = None if begun is None else Aggregate(begun.sequence, begun.settled)
+    stored = Stored(position.sequence, position.since, ahead, position.ended, aggregate)
     return _encoder.encode(stored).decode()
 
 
@@ -57,4 +67,6 @@ def decode_position(text: str | bytes) -> Position:
         if len(marks.settled) != marks.count:
             raise ValueError(f"not a position: {len(marks.settled)} marks for {marks.count} lanes")
     ahead = tuple(LaneMarks(marks.count, marks.settled) for marks in stored.ahead)
-    return Position(stored.sequence, stored.since, ahead, stored.ended)
+    aggregate = stored.begun
+    begun = None if aggregate is None else Begun(aggregate.sequence, aggregate.settled)
+    return Position(stored.sequence, stored.since, ahead, stored.ended, begun)

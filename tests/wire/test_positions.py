@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from poller.core.model import LaneMarks, Position
+from poller.core.model import Begun, LaneMarks, Position
 from poller.wire.positions import decode_position, encode_position
 
 SEQUENCE = "49590338271490256608559692538361571095921575989136588898"
@@ -23,6 +23,7 @@ positions = st.builds(
     since=st.none() | st.floats(allow_nan=False, allow_infinity=False),
     ahead=st.lists(marks, max_size=3).map(tuple),
     ended=st.booleans(),
+    begun=st.none() | st.builds(Begun, sequences, st.integers(1, 10**6)),
 )
 
 
@@ -41,6 +42,10 @@ def test_a_position_comes_back_as_it_was(position: Position) -> None:
         (
             Position("7", ahead=(LaneMarks(2, ("9", None)),)),
             '{"sequence":"7","ahead":[{"count":2,"settled":["9",null]}]}',
+        ),
+        (
+            Position("7", begun=Begun("9", 3)),
+            '{"sequence":"7","begun":{"sequence":"9","settled":3}}',
         ),
     ],
 )
