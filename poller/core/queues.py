@@ -9,7 +9,7 @@ discards, and it retries only invocations that never reached the function (spec 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -53,18 +53,11 @@ PROMPT: Seconds = 1.0  # a batch formed this soon after its receive is always in
 
 
 class QueueMachine:
-    """One queue.  `accept` is the filter: a rejected message is deleted on arrival."""
+    """One queue.  A message that matches no filter is deleted on arrival."""
 
-    def __init__(
-        self,
-        policy: QueuePolicy,
-        *,
-        accept: Callable[[Message], bool] | None = None,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, policy: QueuePolicy, *, seed: int = 0) -> None:
         self.finished = False
         self._policy = policy
-        self._accept = accept
         self._random = random.Random(seed)
         self._ids = count(1)
         self._waiting = waiting_messages(policy)
@@ -134,10 +127,9 @@ class QueueMachine:
         self._receiving.answered(fact.limit, count=len(fact.messages))
         self._last_asked_empty = not fact.messages
         messages: Sequence[Message] = fact.messages
-        if self._accept is not None:
-            messages = [message for message in messages if self._accept(message)]
-            kept = {message.id for message in messages}
-            yield from self._delete([m for m in fact.messages if m.id not in kept])
+        if fact.filtered:
+            messages = [m for i, m in enumerate(fact.messages) if i not in fact.filtered]
+            yield from self._delete([fact.messages[index] for index in sorted(fact.filtered)])
         self._waiting.add(messages, size=fact.size, expires_at=fact.expires_at, now=now)
 
     def _receive_failed(self, fact: ReceiveFailed, now: Instant) -> None:

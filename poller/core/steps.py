@@ -23,6 +23,8 @@ from .model import (
     Seconds,
 )
 
+NONE_FILTERED: frozenset[int] = frozenset()
+
 # Facts.
 
 
@@ -36,7 +38,8 @@ class Fetched:
 
     `size`: at least the sum of the records' sizes.  `asked_at`: when the read was sent.
     `read_up_to`: every record that arrived before this instant has been read; the reader has
-    caught up when it is not before `asked_at`.
+    caught up when it is not before `asked_at`.  `filtered`: the indexes of records that match no
+    filter.
     """
 
     records: Sequence[Record]
@@ -44,6 +47,7 @@ class Fetched:
     asked_at: Instant
     read_up_to: Instant
     shard_ended: bool = False
+    filtered: frozenset[int] = NONE_FILTERED
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +93,15 @@ class Received:
     """A receive that was answered.
 
     `limit` is what was asked for, `size` at least the sum of the messages' sizes, `expires_at`
-    when these messages become visible to others again.
+    when these messages become visible to others again, `filtered` the indexes of messages that
+    match no filter.
     """
 
     messages: Sequence[Message]
     size: int
     limit: int
     expires_at: Instant
+    filtered: frozenset[int] = NONE_FILTERED
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ runs under the service, the simulator and the property tests.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 
 from . import verdicts
@@ -51,14 +51,13 @@ from .watermarks import Watermark
 
 
 class StreamMachine:
-    """One shard.  `accept` is the filter: a rejected record is settled on arrival."""
+    """One shard.  A record that matches no filter is settled on arrival."""
 
     def __init__(
         self,
         policy: StreamPolicy,
         *,
         resume: Position | None = None,
-        accept: Callable[[Record], bool] | None = None,
         seed: int = 0,
     ) -> None:
         resume = resume or Position()
@@ -66,7 +65,6 @@ class StreamMachine:
         self.finished = False
         self._policy = policy
         self._unsettled_max = policy.unsettled_max
-        self._accept = accept
         self._random = random.Random(seed)
         self._lanes = [Lane(index, policy, lambda: next(ids)) for index in range(policy.lanes)]
         self._in_flight: dict[int, Lane] = {}
@@ -150,9 +148,13 @@ class StreamMachine:
             self._fetch_at = now
         else:
             self._fetch_at = fact.asked_at + self._policy.poll_interval
-        ordinals = self._watermark.track(fact.records, fact.size)
-        records = fact.records[len(fact.records) - len(ordinals) :] if ordinals else ()
-        if len(self._lanes) == 1 and self._accept is None and not self._ahead:
+        ordinals: Sequence[int] = self._watermark.track(fact.records, fact.size)
+        first = len(fact.records) - len(ordinals)
+        records = fact.records[first:] if ordinals else ()
+        if fact.filtered:
+            kept = [at for at in range(len(records)) if first + at not in fact.filtered]
+            records, ordinals = [records[at] for at in kept], [ordinals[at] for at in kept]
+        if len(self._lanes) == 1 and not self._ahead:
             self._lanes[0].add(records, ordinals, size=fact.size, now=now)
         else:
             self._route(records, ordinals, fact.size, now)
@@ -160,12 +162,10 @@ class StreamMachine:
     def _route(
         self, records: Sequence[Record], ordinals: Sequence[int], size: int, now: Instant
     ) -> None:
-        """Sort records into lanes; those rejected or done before a restart are settled."""
+        """Sort records into lanes; those done before a restart are settled."""
         parts: list[tuple[list[Record], list[int]]] = [([], []) for _ in self._lanes]
         lanes = lanes_of(records, len(parts))
         for record, ordinal, lane in zip(records, ordinals, lanes, strict=True):
-            if self._accept is not None and not self._accept(record):
-                continue
             if self._ahead and self._ahead.covers(record):
                 continue
             routed, places = parts[lane]

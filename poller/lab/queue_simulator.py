@@ -109,7 +109,7 @@ class QueueSimulation:
     _stopping: bool = False
 
     def run(self) -> None:
-        machine = QueueMachine(self.policy, accept=self.accept, seed=1)  # type: ignore[arg-type]
+        machine = QueueMachine(self.policy, seed=1)
         fact: QueueFact = Started()
         for _ in range(STEPS_MAX):
             for command in machine.handle(fact, self.now):
@@ -177,11 +177,12 @@ class QueueSimulation:
             self._receive_failed_at = now
             return ReceiveFailed("throttled", limit)
         messages = self.queue.receive(limit, now, self.message_size)
-        self._held |= {m.id for m in messages if self.accept is None or self.accept(m)}
-        if self.accept is not None:
-            self._may_delete |= {m.index for m in messages if not self.accept(m)}
+        accept = self.accept
+        filtered = frozenset(i for i, m in enumerate(messages) if accept and not accept(m))
+        self._held |= {m.id for i, m in enumerate(messages) if i not in filtered}
+        self._may_delete |= {messages[index].index for index in filtered}
         size = self.message_size * len(messages)
-        return Received(messages, size, limit, expires_at=now + self.queue.visibility)
+        return Received(messages, size, limit, now + self.queue.visibility, filtered)
 
     def _invoke(self, batch: MessageBatch) -> None:
         policy = self.policy

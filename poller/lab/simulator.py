@@ -61,7 +61,7 @@ class StreamSimulation:
     _order: count[int] = field(default_factory=count)
 
     def run(self) -> Life:
-        machine = StreamMachine(self.policy, resume=self.resume, accept=self.accept, seed=1)
+        machine = StreamMachine(self.policy, resume=self.resume, seed=1)
         self.checker.begin(self.policy, self.resume)
         low = -1 if self.resume is None or self.resume.sequence is None else self.resume.sequence
         self.cursor = sum(int(record.sequence) <= int(low) for record in self.world.records)
@@ -143,9 +143,10 @@ class StreamSimulation:
                 break
             records.append(record)  # aggregates come whole, whatever the limit
         self.cursor += len(records)
-        for record in records:
-            if self.accept is not None and not self.accept(record):
-                self.checker.ignored(record.index)
+        accept = self.accept
+        filtered = [i for i, record in enumerate(records) if accept and not accept(record)]
+        for index in filtered:
+            self.checker.ignored(records[index].index)
         caught_up = len(records) < limit
         fact = Fetched(
             records,
@@ -153,6 +154,7 @@ class StreamSimulation:
             asked_at=asked_at,
             read_up_to=asked_at if caught_up else records[-1].arrived_at,
             shard_ended=world.ends and self.cursor == len(world.records),
+            filtered=frozenset(filtered),
         )
         self.checker.fetched(fact, self.now)
         return fact

@@ -5,6 +5,7 @@
 Here is what each number means (spec 11.1, where AWS has it too):
 
 polled      every record or message read
+filtered    those of them that match no filter of their mapping
 invoked     records sent to the function, counted again with each retry
 failed      records of an invocation that did not wholly succeed, counted when it ended
 succeeded   records that an invocation finished with: all of them, those before the first failure
@@ -106,10 +107,12 @@ class UnitTally:
     def fetched(self, fact: Fetched, now: Instant) -> None:
         self.counts.fetches += 1
         self.counts.polled += len(fact.records)
+        self.counts.filtered += len(fact.filtered)
 
     def received(self, fact: Received, now: Instant) -> None:
         self.counts.fetches += 1
         self.counts.polled += len(fact.messages)
+        self.counts.filtered += len(fact.filtered)
 
     def fetch_failed(self, fact: FetchFailed | ReceiveFailed, now: Instant) -> None:
         if not self._stopping:  # then a poll is cut off on purpose
@@ -229,10 +232,6 @@ class Tally:
             count = _COUNT.get(type(command))
             if count is not None:
                 count(tally, command, now)
-
-    def filtered(self, unit: Unit, records: int, now: Instant) -> None:
-        """These records did not match the mapping's filters; the core does not say so itself."""
-        self._of(unit, now).counts.filtered += records
 
     def destination_failed(self, failure: Failure, now: Instant) -> None:
         """One attempt to deliver a failure document went wrong."""

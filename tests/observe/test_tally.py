@@ -208,8 +208,11 @@ def test_a_destination_that_fails_counts_even_for_a_shard_of_an_earlier_run() ->
 
 def test_what_no_filter_matched_counts_apart() -> None:
     tally = Tally()
-    tally.filtered(SHARD, 3, NOW)
-    assert nonzero(tally.of_mapping(SHARD.mapping)) == {"filtered": 3}
+    counted(SHARD, (Fetched(RECORDS, 500, NOW, NOW, filtered=frozenset({0, 4})), []), tally=tally)
+    assert nonzero(tally.of_mapping(SHARD.mapping)) == {"fetches": 1, "polled": 5, "filtered": 2}
+    received = Received([QueueMessage("1")], 100, 10, NOW, filtered=frozenset({0}))
+    tally.saw(QUEUE, received, [], NOW)
+    assert nonzero(tally.of_mapping(QUEUE.mapping)) == {"fetches": 1, "polled": 1, "filtered": 1}
 
 
 def test_units_leave_a_while_after_they_ended_and_their_sums_stay() -> None:
