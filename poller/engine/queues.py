@@ -21,6 +21,7 @@ from poller.core.steps import (
 from poller.interfaces import Unit
 
 from .driver import Driver
+from .filtering import Accept, Filtering
 from .invoking import invoke_messages
 from .shared import Shared
 from .specs import QueueSpec
@@ -34,6 +35,7 @@ class QueueRun:
         self._shared = shared
         self._unit = Unit(spec.uuid, spec.function, spec.stored.source_arn, "")
         self._machine = QueueMachine(spec.policy, seed=zlib.crc32(spec.uuid.encode()))
+        self._filtering = Filtering(self._accept(), self._unit.source_arn)
         self._driver = Driver(self._machine, self._perform, clock=shared.clock.now, saw=self._saw)
 
     async def run(self) -> None:
@@ -51,6 +53,12 @@ class QueueRun:
     def snapshot(self) -> Snapshot:
         return self._machine.snapshot()
 
+    def _accept(self) -> Accept | None:
+        spec = self._spec
+        if spec.make_accept is None:
+            return None
+        return spec.make_accept(lambda message: spec.source.event([message]))
+
     def _saw(self, fact: Any, commands: Sequence[Any], now: Instant) -> None:
         self._shared.saw(self._unit, fact, commands, now)
 
@@ -58,7 +66,7 @@ class QueueRun:
         source = self._spec.source
         match command:
             case Receive(limit):
-                return await source.receive(limit)
+                return self._filtering.marked(await source.receive(limit))
             case InvokeMessages(batch):
                 now = self._shared.clock.now()
                 outcome = await invoke_messages(self._spec, batch.messages, now)

@@ -30,6 +30,7 @@ from poller.interfaces import Failure, Unit
 from poller.wire.failures import describe_discard
 
 from .driver import Driver
+from .filtering import Accept, Filtering
 from .invoking import invoke_records, new_id
 from .shared import Shared, log
 from .specs import StreamSpec
@@ -49,6 +50,7 @@ class ShardRun:
         self._unit = Unit(spec.uuid, spec.function, spec.stored.source_arn, shard)
         self._reader = spec.source.reader(shard, resume)
         self._machine = StreamMachine(spec.policy, resume=resume, seed=zlib.crc32(shard.encode()))
+        self._filtering = Filtering(self._accept(), shard)
         self._driver = Driver(self._machine, self._perform, clock=shared.clock.now, saw=self._saw)
         self._reading: anyio.CancelScope | None = None
         self._expected = READ_BYTES_MIN  # what the next read may bring, going by the last
@@ -103,8 +105,14 @@ class ShardRun:
                         self._expected = max(READ_BYTES_MIN, fetched.size)
                         held = self._machine.unsettled_bytes + fetched.size
                         self._shared.budget.holds(self, held)
-                    return fetched
+                    return self._filtering.marked(fetched)
         return FetchFailed("stopping")
+
+    def _accept(self) -> Accept | None:
+        spec, shard = self._spec, self._shard
+        if spec.make_accept is None:
+            return None
+        return spec.make_accept(lambda record: spec.source.event(shard, [record]))
 
     async def _save(self, position: Position) -> None:
         """A store that fails holds the shard up: nothing goes on that is not durable."""

@@ -9,6 +9,8 @@ from poller.core.model import Fate, Seconds
 from poller.core.policy import QueuePolicy, StreamPolicy
 from poller.interfaces import Failure, QueueSource, ShardSource, StoredMapping, Target
 
+from .filtering import MakeAccept
+
 Deliver = Callable[[Failure], Awaitable[Fate]]
 
 
@@ -19,6 +21,7 @@ class MappingSpec:
     `stored`: what the state store is to remember of it.  `reporting`: whether FunctionResponseTypes
     has ReportBatchItemFailures.  `function_timeout`: how long its invocations may take.
     `publishes`: whether MetricsConfig has EventCount.
+    `make_accept`: makes the predicate of its FilterCriteria; None: all goes to the function.
     """
 
     stored: StoredMapping
@@ -28,6 +31,7 @@ class MappingSpec:
     function_timeout: Seconds
     enabled: bool = True
     publishes: bool = False
+    make_accept: MakeAccept | None = None
 
     @property
     def uuid(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from poller.aws.sessions import AwsSession
 from poller.core.model import Instant
 from poller.destinations.delivery import Delivery
+from poller.engine.filtering import MakeAccept
 from poller.engine.specs import QueueSpec, Spec, StreamSpec
 from poller.interfaces import ShardSource, StoredMapping, Target
 from poller.settings import FunctionConfig, Settings, undeclared
@@ -16,6 +17,7 @@ from poller.sources.paces import Paces
 from poller.sources.sqs import SqsSource
 from poller.targets.undeclared import UndeclaredFunction
 from poller.wire.arns import DestinationKind, SourceKind
+from poller.wire.filters import Filters
 from poller.wire.mappings import MappingConfig
 from poller.wire.policies import queue_policy, stream_policy
 from poller.wire.starting import StartingPosition
@@ -82,6 +84,7 @@ class SpecMaker:
             function_timeout=function.timeout,
             enabled=config.enabled,
             publishes=config.event_count_metrics,
+            make_accept=_filters(config),
             source=source,
             policy=queue_policy(config, function_timeout=function.timeout),
         )
@@ -103,6 +106,7 @@ class SpecMaker:
             function_timeout=function.timeout,
             enabled=config.enabled,
             publishes=config.event_count_metrics,
+            make_accept=_filters(config),
             source=self._stream_source(config, function, session),
             policy=stream_policy(config),
             latest=config.starting_position is StartingPosition.LATEST,
@@ -127,6 +131,12 @@ class SpecMaker:
             paces=self._paces,
             by_arn=session.endpoint_url("kinesis") is None,
         )
+
+
+def _filters(config: MappingConfig) -> MakeAccept | None:
+    if not config.filters:
+        return None
+    return Filters(config.source.kind, config.filters).for_records
 
 
 def _start(config: MappingConfig) -> Start:

@@ -23,6 +23,7 @@ from .arns import (
     parse_source,
 )
 from .fields import Fields
+from .filter_criteria import read_filters
 from .problems import Problem, not_yet
 from .queue_settings import OWN_BLOCK, Scaling, check_queue_batch, read_batch_size, read_scaling
 from .starting import StartingPosition, read_start
@@ -73,7 +74,6 @@ APPLIES_TO: dict[str, frozenset[SourceKind]] = {
 _NOT_YET_OFF: dict[str, tuple[Any, ...]] = {
     "ScalingConfig": ({},),
     "ProvisionedPollerConfig": ({},),
-    "FilterCriteria": ({}, {"Filters": []}, {"Filters": None}),
     "TumblingWindowInSeconds": (0,),
     OWN_BLOCK: ({},),
 }
@@ -156,7 +156,7 @@ def _settings(
         ),
         "bisect_batch_on_function_error": fields.flag("BisectBatchOnFunctionError", default=False),
         "tumbling_window_in_seconds": fields.whole("TumblingWindowInSeconds", 0, 900, default=0),
-        "filters": _filters(fields),
+        "filters": read_filters(fields, source),
         "event_count_metrics": _event_count(fields),
         "tags": read_tags(fields),
         "scaling": read_scaling(fields, source),
@@ -221,12 +221,6 @@ def _refuse_unbuilt(fields: Fields) -> None:
     for name, off in _NOT_YET_OFF.items():
         if fields.has(name) and fields.sound(name) and fields.get(name) not in off:
             fields.problems.append(not_yet((name,)))
-
-
-def _filters(fields: Fields) -> tuple[str, ...]:
-    criteria = fields.block("FilterCriteria", {"Filters"})
-    filters = criteria.blocks("Filters", {"Pattern"})
-    return tuple(each.text("Pattern") or "" for each in filters)
 
 
 def _event_count(fields: Fields) -> bool:

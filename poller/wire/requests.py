@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .filter_criteria import criteria_of
 from .mappings import EVENT_COUNT, REPORT_BATCH_ITEM_FAILURES, MappingConfig
 from .starting import StartingPosition
 
@@ -34,6 +35,8 @@ def as_request(config: MappingConfig) -> dict[str, Any]:
     }
     if config.event_count_metrics:
         request["MetricsConfig"] = {"Metrics": [EVENT_COUNT]}
+    if config.filters:
+        request["FilterCriteria"] = criteria_of(config.filters)
     if config.tags:
         request["Tags"] = dict(config.tags)
     return request | _stream_request(config) if config.source.kind.is_stream else request

@@ -30,6 +30,8 @@ EVERY = (ON_STREAM, ON_TABLE, ON_QUEUE, ON_FIFO)
 STREAMS = (ON_STREAM, ON_TABLE)
 QUEUES = (ON_QUEUE, ON_FIFO)
 SQS_WINDOW = "MaximumBatchingWindowInSeconds"
+PATTERN = "FilterCriteria.Filters[0].Pattern"
+INVALID = "Invalid filter pattern definition"
 
 
 def accepted(request: dict[str, Any], **settings: Any) -> MappingConfig:
@@ -105,8 +107,21 @@ LEGAL = [
             {"OnFailure": {"Destination": "arn:aws:sns:us-east-1:123456789012:t"}},
         ],
     ),
+    (
+        EVERY,
+        "FilterCriteria",
+        [
+            None,
+            {},
+            {"Filters": []},
+            {"Filters": None},
+            {"Filters": [{"Pattern": '{"eventSource": ["x"]}'}] * 10},
+            {"Filters": [{"Pattern": '{"a": ["' + "x" * 4085 + '"]}'}]},
+        ],
+    ),
+    ([ON_STREAM], "FilterCriteria", [{"Filters": [{"Pattern": '{"data": {"n": [1]}}'}]}]),
+    (QUEUES, "FilterCriteria", [{"Filters": [{"Pattern": '{"body": ["plain"]}'}]}]),
     # Not built yet, but "off" is off.
-    (EVERY, "FilterCriteria", [{}, {"Filters": []}, {"Filters": None}, None]),
     (EVERY, "KMSKeyArn", [""]),
     (EVERY, "Tags", [{}, {"team": "orders", "cost center": ""}]),
     (EVERY, "poller", [{}]),
@@ -232,7 +247,25 @@ ILLEGAL = [
     (STREAMS, "TumblingWindowInSeconds", 900, f"TumblingWindowInSeconds: TumblingWindowInSeconds "
                                               f"{NOT_YET}"),
     (EVERY, "FilterCriteria", {"Filters": [{"Pattern": "{}"}]},
-     f"FilterCriteria: FilterCriteria {NOT_YET}"),
+     f"{PATTERN}: {INVALID}; the pattern must not be an empty object"),
+    (EVERY, "FilterCriteria", {"Filters": [{}]}, f"{PATTERN}: {INVALID}; the pattern is empty"),
+    (EVERY, "FilterCriteria", {"Filters": [{"Pattern": 5}]}, f"{PATTERN}: must be text, not 5"),
+    (EVERY, "FilterCriteria", {"Filters": [{"Pattern": "x" * 4097}]},
+     f"{PATTERN}: must have at most 4096 characters, not 4097"),
+    (EVERY, "FilterCriteria", {"Filters": [{"Patern": "{}"}]},
+     "FilterCriteria.Filters[0].Patern: unknown key; did you mean Pattern?"),
+    (EVERY, "FilterCriteria", {"Filters": ["{}"]},
+     'FilterCriteria.Filters[0]: must be a block of keys, not "{}"'),
+    (EVERY, "FilterCriteria", {"Filters": {}},
+     "FilterCriteria.Filters: must be a list, not a block of keys"),
+    (EVERY, "FilterCriteria", {"Filters": [{"Pattern": '{"a": [1]}'}] * 11},
+     "FilterCriteria.Filters: has 11 filters; 10 are the most"),
+    ([ON_STREAM], "FilterCriteria", {"Filters": [{"Pattern": '{"data": ["x"]}'}]},
+     f"{PATTERN}: {INVALID}; data must be an object: Kinesis data is matched as JSON, field by "
+     "field"),
+    ([ON_TABLE], "FilterCriteria", {"Filters": [{"Pattern": '{"dynamodb": [{"exists": true}]}'}]},
+     f"{PATTERN}: {INVALID}; dynamodb must be an object: DynamoDB data is matched as JSON, field "
+     "by field"),
     (EVERY, "FilterCriteria", {"Filter": []},
      "FilterCriteria.Filter: unknown key; did you mean Filters?"),
     (EVERY, "FilterCriteria", [], "FilterCriteria: must be a block of keys, not a list"),
@@ -419,6 +452,7 @@ def test_a_destination_is_kept_as_what_it_names() -> None:
 
 FULL = {
     **ON_STREAM,
+    "FilterCriteria": {"Filters": [{"Pattern": '{"data": {"n": [ 1 ]}}'}]},
     "Tags": {"team": "orders"},
     "MetricsConfig": {"Metrics": ["EventCount"]},
     "Enabled": False,
