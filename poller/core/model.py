@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -155,13 +155,15 @@ class Position:
     begun: Begun | None = None
 
 
-# Outcomes: how one invocation went.  `report` is for the failure document; the core only hands
-# it on.
+# Outcomes: how one invocation went.  `report` is for the failure document, `findings` (what is odd
+# about the response) for the log; the core only hands them on.
 
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
     """The function ran and everything in the batch is done."""
+
+    findings: Sequence[Any] = field(default=(), compare=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,7 @@ class PartlyFailed:
 
     failed: frozenset[int]
     report: Any = None
+    findings: Sequence[Any] = field(default=(), compare=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +182,7 @@ class Failed:
     error: str
     bisectable: bool = True
     report: Any = None
+    findings: Sequence[Any] = field(default=(), compare=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from poller.core.model import Instant, Message, Outcome, Record, Refused
 from poller.interfaces import Errored, Invocation, NotReached, Ran
 from poller.wire.failures import InvocationReport
+from poller.wire.response_lint import examine_queue, examine_stream
 from poller.wire.responses import error_outcome, queue_outcome, stream_outcome
 
 from .specs import QueueSpec, StreamSpec
@@ -37,7 +38,8 @@ async def invoke_records(
     match reply:
         case Ran(body, version):
             report = InvocationReport(request_id, executed_version=version)
-            return stream_outcome(body, records, reporting=spec.reporting, report=report)
+            outcome = stream_outcome(body, records, reporting=spec.reporting, report=report)
+            return examine_stream(outcome, body, records, reporting=spec.reporting)
         case Errored():
             return _errored(request_id, reply)
         case NotReached():
@@ -52,7 +54,8 @@ async def invoke_messages(spec: QueueSpec, messages: Sequence[Message], now: Ins
     )
     match reply:
         case Ran(body):
-            return queue_outcome(body, messages, reporting=spec.reporting)
+            outcome = queue_outcome(body, messages, reporting=spec.reporting)
+            return examine_queue(outcome, body, messages, reporting=spec.reporting)
         case Errored():
             return _errored(request_id, reply)
         case NotReached():

@@ -28,6 +28,7 @@ from poller.engine.shared import Shared
 from poller.engine.supervisor import Supervisor
 from poller.errors import ConfigError, PollerError, StateError
 from poller.interfaces import Destination, Failure, Store
+from poller.observe.advice import Advice
 from poller.observe.board import Board
 from poller.observe.cloudwatch import EventMetrics
 from poller.observe.decisions import Decisions
@@ -135,7 +136,7 @@ class Service:
             maker = SpecMaker(sessions, delivery, now=now)
             results, published = Results(), EventMetrics(self.tally, self.board.publishing)
             await stack.enter_async_context(publishing(published, sessions.cloudwatch, now=now))
-            observers = (self.tally, Decisions(), results, published)
+            observers = (self.tally, Decisions(), Advice(), results, published)
             shared = Shared(self.clock, store, self.board, observers)
             supervisor = await stack.enter_async_context(Supervisor(shared))
             registry = Registry(store, supervisor, self.board, results, now=now)

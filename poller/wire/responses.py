@@ -15,7 +15,17 @@ ERROR_MAX = 500  # characters of a function's error that an outcome keeps
 
 _SUCCESS = Succeeded()
 # What nearly every function answers; found without parsing.
-_PLAIN_SUCCESSES = frozenset((b"", b"null", b"{}", b'""', b"[]", b'{"batchItemFailures":[]}'))
+PLAIN_SUCCESSES = frozenset(
+    (
+        b"",
+        b"null",
+        b"{}",
+        b'""',
+        b"[]",
+        b'{"batchItemFailures":[]}',
+        b'{"batchItemFailures": []}',  # as Python writes it
+    )
+)
 
 
 class _BadResponse(ValueError):
@@ -44,7 +54,7 @@ def stream_outcome(
     no JSON (the sources are silent)                       Failed, not bisectable
     =====================================================  =======================================
     """
-    if not reporting or body in _PLAIN_SUCCESSES:
+    if not reporting or body in PLAIN_SUCCESSES:
         return _SUCCESS
     try:
         reported = _reported(body)
@@ -65,7 +75,7 @@ def queue_outcome(body: bytes, messages: Sequence[Message], *, reporting: bool) 
     ids of this batch, in any order, repeated              PartlyFailed: exactly these
     =====================================================  =======================================
     """
-    if not reporting or body in _PLAIN_SUCCESSES:
+    if not reporting or body in PLAIN_SUCCESSES:
         return _SUCCESS
     try:
         reported = _reported(body)
