@@ -32,7 +32,7 @@ from .tally import Tally
 
 NAMESPACE = "Poller/Lambda"
 DIMENSION = "EventSourceMappingUUID"
-# Each mapping has ten values at most, and PutMetricData takes 1,000 of them, and 1 MB.
+# Each mapping has nine values at most, and PutMetricData takes 1,000 of them, and 1 MB.
 MAPPINGS_PER_CALL = 50
 UNTOLD_MAX = 100_000  # mappings of a region that are remembered while CloudWatch is away
 
@@ -108,11 +108,14 @@ class EventMetrics:
         self._publishing = publishing
         self._regions: dict[str, str] = {}  # of what publishes or did so a moment ago
         self._seen: dict[str, Counts] = {}  # what the tally said when it was looked at last
+        self._ages: dict[str, Ages] = {}  # since then
         self._untold: dict[str, dict[str, Values]] = {}  # by region and mapping
 
     def saw(self, unit: Unit, fact: Any, commands: Sequence[Any], now: Instant) -> None:
         uuid = unit.mapping
         if uuid not in self._publishing:
+            if uuid in self._regions:  # until now it did
+                self._collect()
             return
         if uuid not in self._regions:  # what it counted before is not told
             self._regions[uuid] = self._publishing[uuid]
@@ -120,18 +123,20 @@ class EventMetrics:
         for command in commands:
             if type(command) is Invoke and command.batch.records:
                 age = max(0.0, now - command.batch.records[-1].arrived_at) * 1000
-                self._values(uuid).ages.add(Ages(1, age, age, age))
+                self._ages.setdefault(uuid, Ages()).add(Ages(1, age, age, age))
 
-    def take(self) -> Sequence[Report]:
-        """Everything that is to be told, handed out once; see `give_back`."""
+    def regions(self) -> Sequence[str]:
+        """Where there is something to be told, as of now."""
         self._collect()
-        reports = []
-        for region, mappings in self._untold.items():
-            entries = list(mappings.items())
-            for start in range(0, len(entries), MAPPINGS_PER_CALL):
-                reports.append(Report(region, dict(entries[start : start + MAPPINGS_PER_CALL])))
-        self._untold.clear()
-        return reports
+        return tuple(self._untold)
+
+    def take(self, region: str) -> Report | None:
+        """A part of what `regions` found, handed out once; None if there is no more."""
+        untold = self._untold.pop(region, {})
+        report = {uuid: untold.pop(uuid) for uuid in list(untold)[:MAPPINGS_PER_CALL]}
+        if untold:
+            self._untold[region] = untold
+        return Report(region, report) if report else None
 
     def give_back(self, report: Report) -> None:
         """This report could not be sent: it goes with the next ones."""
@@ -146,13 +151,11 @@ class EventMetrics:
         for uuid, counts in self._tally.sums(self._regions).items():
             sums = _sums(self._seen[uuid], counts)
             if sums:
-                self._values(uuid).add(Values(sums))
+                untold = self._untold.setdefault(self._regions[uuid], {})
+                untold.setdefault(uuid, Values()).add(Values(sums, self._ages.pop(uuid, Ages())))
             self._seen[uuid] = counts
         for uuid in self._regions.keys() - self._publishing.keys():
             del self._regions[uuid], self._seen[uuid]
-
-    def _values(self, uuid: str) -> Values:
-        return self._untold.setdefault(self._regions[uuid], {}).setdefault(uuid, Values())
 
 
 def _sums(before: Counts, after: Counts) -> dict[str, float]:

@@ -54,6 +54,7 @@ class _Publisher:
         self._open_client = open_client
         self._now = now
         self._outages: dict[str, Episode] = {}  # by region
+        self._is_last = False
 
     async def run(self) -> None:
         failures = 0
@@ -63,6 +64,7 @@ class _Publisher:
                 await self.ending.wait()
                 break
             failures = 0 if await self._send() else failures + 1
+        self._is_last = True
         with anyio.move_on_after(LAST_CALLS_MAX) as last:
             await self._send()
         if last.cancelled_caught:
@@ -70,12 +72,21 @@ class _Publisher:
 
     async def _send(self) -> bool:
         """Send all that is untold; whether it arrived.  A region that fails holds up no other."""
-        failing: set[str] = set()
-        for report in self._metrics.take():
-            if report.region in failing or not await self._arrives(report):
-                failing.add(report.region)
-                self._metrics.give_back(report)
-        return not failing
+        sent = [await self._send_to(region) for region in self._metrics.regions()]
+        return all(sent)
+
+    async def _send_to(self, region: str) -> bool:
+        arrived = True
+        while arrived and (report := self._metrics.take(region)) is not None:
+            arrived = False
+            try:
+                arrived = await self._arrives(report)
+            except Exception as error:  # metrics are no reason to end the service
+                logger.error("publishing metrics broke: %s", error, exc_info=error)
+            finally:
+                if not arrived:
+                    self._metrics.give_back(report)
+        return arrived
 
     async def _arrives(self, report: Report) -> bool:
         try:
@@ -96,7 +107,7 @@ class _Publisher:
 
     def _failed(self, region: str, reason: str) -> None:
         fields = {"region": region, "error": reason}
-        if self.ending.is_set():
+        if self._is_last:
             logger.warning("the last metrics did not reach CloudWatch and are lost", extra=fields)
         elif self._outage(region).failed(self._now()) is not None:
             text = "metrics do not reach CloudWatch; they are added up and sent once it works"

@@ -16,8 +16,11 @@ from poller.engine.shared import Shared
 from poller.engine.specs import QueueSpec, Spec, StreamSpec
 from poller.engine.supervisor import Supervisor
 from poller.interfaces import Invocation, Ran, Reply, StoredMapping, Target
+from poller.observe.advice import Advice
 from poller.observe.board import Board
+from poller.observe.cloudwatch import EventMetrics
 from poller.observe.decisions import Decisions
+from poller.observe.results import Results
 from poller.observe.tally import Tally
 from poller.sources.dynamodb_streams import DynamoDBStreamsSource
 from poller.sources.sqs import SqsSource
@@ -136,7 +139,10 @@ async def _engine(specs: Sequence[Spec]) -> AsyncIterator[Tally]:
     clock, tally = Clock(), Tally()
     with tempfile.TemporaryDirectory() as folder:
         async with open_sqlite(Path(folder) / "state.db") as store:
-            shared = Shared(clock, store, Board(clock.now), [tally, Decisions()])
+            board = Board(clock.now)
+            metrics = EventMetrics(tally, board.publishing)
+            observers = [tally, Decisions(), Advice(), Results(), metrics]
+            shared = Shared(clock, store, board, observers)
             async with Supervisor(shared) as supervisor:
                 await supervisor.apply(specs)
                 yield tally

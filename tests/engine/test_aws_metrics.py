@@ -18,6 +18,7 @@ from poller.observe.cloudwatch import EventMetrics
 from poller.observe.tally import Tally
 from poller.sources.memory import MemoryQueue, MemoryStream
 from tests.engine.worlds import Call, make_world, until
+from tests.observe.values import reports
 
 pytestmark = [pytest.mark.looptime, pytest.mark.proves("MetricsConfig")]
 
@@ -55,7 +56,7 @@ class Scene:
         """The metrics that are not 0, but for the iterator age."""
         return {
             datum["MetricName"]: datum["Value"]
-            for report in self.metrics.take()
+            for report in reports(self.metrics)
             for datum in report.metric_data(datetime.now(UTC))
             if datum.get("Value")
         }
@@ -209,7 +210,7 @@ async def test_an_empty_poll_is_a_zero_and_not_nothing() -> None:
     async with scene.world.running(scene.world.stream_spec(scene.stream)):
         await asyncio.sleep(10)
     assert scene.tally.of_mapping("uuid-1").fetches > 5
-    names = {name for each in scene.metrics.take() for name in each.mappings["uuid-1"].sums}
+    names = {name for each in reports(scene.metrics) for name in each.mappings["uuid-1"].sums}
     assert names == {"PolledEventCount", "FilteredOutEventCount"}
 
 
@@ -234,7 +235,7 @@ async def test_the_iterator_age_is_how_old_the_last_record_of_each_batch_was_whe
     spec = scene.world.stream_spec(scene.stream, batch_size=1)
     async with scene.world.running(spec):
         await until(lambda: len(scene.world.function.calls) == 2)
-    (report,) = scene.metrics.take()
+    (report,) = reports(scene.metrics)
     ages = report.mappings["uuid-1"].ages
     assert ages.count == 2
     assert ages.lowest == pytest.approx(4_000, abs=100)  # a, sent at once

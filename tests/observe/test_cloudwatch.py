@@ -25,7 +25,7 @@ from poller.core.steps import (
 from poller.interfaces import Failure, Unit
 from poller.observe.cloudwatch import MAPPINGS_PER_CALL, EventMetrics, Report
 from poller.observe.tally import PRUNE_INTERVAL, UNSEEN_MAX, Tally
-from tests.observe.values import NOW, QUEUE, SHARD, batch, messages, records
+from tests.observe.values import NOW, QUEUE, SHARD, batch, messages, records, reports
 
 AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 REGION = "us-east-1"
@@ -57,7 +57,7 @@ class Scene:
         """The values of one take, by metric; there is one mapping at most."""
         return {
             datum["MetricName"]: datum.get("Value", datum.get("StatisticValues"))
-            for report in self.metrics.take()
+            for report in reports(self.metrics)
             for datum in report.metric_data(AT)
         }
 
@@ -138,7 +138,7 @@ def test_the_iterator_age_is_told_as_statistics_in_milliseconds() -> None:
 def test_a_value_is_as_putmetricdata_takes_it() -> None:
     scene = Scene(SHARD)
     scene.saw(SHARD, FETCHED)
-    (report,) = scene.metrics.take()
+    (report,) = reports(scene.metrics)
     assert report.region == REGION
     assert report.metric_data(AT)[0] == {
         "MetricName": "PolledEventCount",
@@ -167,12 +167,22 @@ def test_what_a_mapping_counted_before_it_left_is_told() -> None:
     assert scene.told() == {}
 
 
+def test_a_mapping_that_stops_to_publish_for_a_moment_is_not_told_of_that_moment() -> None:
+    scene = Scene(SHARD)
+    scene.saw(SHARD, FETCHED)
+    del scene.publishing[SHARD.mapping]
+    scene.saw(SHARD, STARTED, FETCHED)
+    scene.publishing[SHARD.mapping] = REGION
+    scene.saw(SHARD, STARTED, FETCHED)
+    assert scene.told()["PolledEventCount"] == 10
+
+
 def test_each_region_is_told_of_its_own_mappings() -> None:
     scene = Scene(SHARD)
     scene.publishing[QUEUE.mapping] = "eu-west-1"
     scene.saw(SHARD, FETCHED)
     scene.saw(QUEUE, STARTED, (Deleted(1), []))
-    told = {report.region: set(report.mappings) for report in scene.metrics.take()}
+    told = {report.region: set(report.mappings) for report in reports(scene.metrics)}
     assert told == {REGION: {SHARD.mapping}, "eu-west-1": {QUEUE.mapping}}
 
 
@@ -185,10 +195,10 @@ def test_a_call_has_no_more_than_putmetricdata_takes() -> None:
         scene.saw(unit, DELIVER, (Delivered(1, Fate.SENT), []))
         scene.saw(unit, DELIVER, (Delivered(1, Fate.DROPPED), []))
         scene.tally.destination_failed(failure, NOW)
-    reports = scene.metrics.take()
-    assert [len(report.mappings) for report in reports] == [MAPPINGS_PER_CALL] * 2 + [20]
-    sizes = [len(report.metric_data(AT)) for report in reports]
-    assert sizes == [9 * len(report.mappings) for report in reports]  # every metric there is
+    found = reports(scene.metrics)
+    assert [len(report.mappings) for report in found] == [MAPPINGS_PER_CALL] * 2 + [20]
+    sizes = [len(report.metric_data(AT)) for report in found]
+    assert sizes == [9 * len(report.mappings) for report in found]  # every metric there is
     assert max(sizes) <= 1000
 
 
@@ -210,9 +220,9 @@ def test_whatever_fails_every_count_arrives_exactly_once(steps: list[Any]) -> No
     for step in [*steps, "arrives"]:
         match step:
             case "arrives":
-                arrived += scene.metrics.take()
+                arrived += reports(scene.metrics)
             case "fails":
-                for report in scene.metrics.take():
+                for report in reports(scene.metrics):
                     scene.metrics.give_back(report)
             case _:
                 scene.saw(SHARD, step)

@@ -193,6 +193,20 @@ async def test_a_second_ctrl_c_waits_for_no_report(home: Scene) -> None:
     assert home.regions[HOME].calls == []
 
 
+async def test_what_nobody_expected_is_logged_and_ends_nothing(
+    home: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = home.regions[HOME]
+    async with home.publishing():
+        home.poll(1)
+        service.problem = ZeroDivisionError("odd")
+        await asyncio.sleep(PERIOD * 1.01)
+        service.problem = None
+        await asyncio.sleep(PERIOD)
+    assert said(caplog) == ["publishing metrics broke: odd"]
+    assert service.polled == [1]
+
+
 async def test_a_region_without_credentials_is_an_outage(
     home: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from poller.core.model import Batch, ClosedBy, Instant, MessageBatch, Snapshot
 from poller.interfaces import Unit
+from poller.observe.cloudwatch import EventMetrics, Report
 
 STREAM_ARN = "arn:aws:kinesis:us-east-1:123456789012:stream/orders"
 QUEUE_ARN = "arn:aws:sqs:us-east-1:123456789012:jobs"
@@ -77,3 +78,12 @@ def answer(backlog: int | None) -> Callable[[], Awaitable[int | None]]:
         return backlog
 
     return say
+
+
+def reports(metrics: EventMetrics) -> list[Report]:
+    """Everything that CloudWatch is to be told now."""
+    found = []
+    for region in metrics.regions():
+        while (report := metrics.take(region)) is not None:
+            found.append(report)
+    return found

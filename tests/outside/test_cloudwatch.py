@@ -15,6 +15,7 @@ from tests.outside.scenes import config, mapping, put
 from tests.outside.sqs_lanes import send
 from tests.programs import free_port
 from tests.servers import aws, new_queue, new_stream
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.proves("MetricsConfig")
 
@@ -108,3 +109,36 @@ def test_a_cloudwatch_that_is_not_there_is_one_warning_and_holds_nothing_up(moto
         "the last metrics did not reach CloudWatch and are lost"
     ]
     assert "Could not connect" in warnings[0]["error"]
+
+
+def test_the_api_takes_the_setting_shows_it_and_follows_its_changes(moto_url: str) -> None:
+    stream = new_stream(moto_url)
+    with function() as stub, poller(config(moto_url, {"f": stub})) as running:
+        api = aws("lambda", running.address)
+        with pytest.raises(api.exceptions.InvalidParameterValueException) as refused:
+            api.create_event_source_mapping(
+                **mapping(stream, "f", MetricsConfig={"Metrics": ["ErrorCount"]})
+            )
+        assert refused.value.response["Error"]["Message"] == (
+            "Unsupported metric ErrorCount for given event source mapping type."
+        )
+        created = api.create_event_source_mapping(**mapping(stream, "f", **PUBLISHED))
+        uuid = created["UUID"]
+
+        def state() -> dict[str, Any]:
+            return dict(api.get_event_source_mapping(UUID=uuid))
+
+        assert created["MetricsConfig"] == PUBLISHED["MetricsConfig"]
+        put(moto_url, stream, "published")
+        stub.wait(lambda: len(stub.succeeded) == 1)
+        api.update_event_source_mapping(UUID=uuid, MetricsConfig={"Metrics": []})
+        eventually(lambda: state()["State"] == "Enabled" or None)
+        assert "MetricsConfig" not in state()
+        put(moto_url, stream, "not published")
+        stub.wait(lambda: len(stub.succeeded) == 2)
+        api.update_event_source_mapping(UUID=uuid, **PUBLISHED)
+        eventually(lambda: state()["State"] == "Enabled" or None)
+        put(moto_url, stream, "published again")
+        stub.wait(lambda: len(stub.succeeded) == 3)
+        assert running.stop() == 0
+    assert sums(moto_url, uuid)["InvokedEventCount"] == 2
