@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -193,6 +193,34 @@ async def test_records_too_old_to_be_sent_are_given_up_without_being_invoked(
     spec = scene.world.stream_spec(scene.stream, record_age_max=60.0)
     counted = await scene.run(replace(spec, destination=destination))
     assert counted == {"PolledEventCount": 3, "InvokedEventCount": 1, metric: 2}
+
+
+def without_d(event: Callable[[Any], bytes]) -> Callable[[Any], bool]:
+    """A filter that records with the body "d" do not match."""
+    return lambda record: b'"d"' not in event(record)
+
+
+async def test_filtered_records_are_polled_and_nothing_else() -> None:
+    scene = Scene()
+    scene.put(*"dabd")
+    spec = replace(scene.world.stream_spec(scene.stream), make_accept=without_d)
+    assert await scene.run(spec) == {
+        "PolledEventCount": 4,
+        "FilteredOutEventCount": 2,
+        "InvokedEventCount": 2,
+    }
+
+
+async def test_filtered_messages_are_deleted_too() -> None:
+    scene = Scene()
+    scene.send(*"dab")
+    spec = replace(scene.world.queue_spec(scene.queue), make_accept=without_d)
+    assert await scene.run(spec, seconds=20) == {
+        "PolledEventCount": 3,
+        "FilteredOutEventCount": 1,
+        "InvokedEventCount": 2,
+        "DeletedEventCount": 3,
+    }
 
 
 async def test_what_left_the_source_unread_is_in_no_metric() -> None:
