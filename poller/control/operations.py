@@ -20,7 +20,6 @@ from poller.interfaces import StoredMapping
 from poller.wire.arns import FunctionReference
 from poller.wire.descriptions import describe
 from poller.wire.mappings import MappingConfig, Rejected, parse_mapping
-from poller.wire.problems import unknown_key
 from poller.wire.requests import as_request
 
 from .listing import ListQuery, described_page, place_of
@@ -34,30 +33,9 @@ from .refusals import (
     not_found,
     refusal_of,
 )
-from .registry import Entry, Registry, pair_of
+from .registry import Entry, Registry
 
-# What UpdateEventSourceMapping takes; the rest of a mapping is there for its life.
-UPDATABLE = frozenset(
-    (
-        "BatchSize",
-        "BisectBatchOnFunctionError",
-        "DestinationConfig",
-        "Enabled",
-        "FilterCriteria",
-        "FunctionName",
-        "FunctionResponseTypes",
-        "KMSKeyArn",
-        "MaximumBatchingWindowInSeconds",
-        "MaximumRecordAgeInSeconds",
-        "MaximumRetryAttempts",
-        "MetricsConfig",
-        "ParallelizationFactor",
-        "ProvisionedPollerConfig",
-        "ScalingConfig",
-        "TumblingWindowInSeconds",
-        "poller",
-    )
-)
+# What is there for the life of a mapping; all else may be updated.
 FIXED = frozenset({"EventSourceArn", "StartingPosition", "StartingPositionTimestamp", "Tags"})
 
 Described = dict[str, Any]
@@ -148,7 +126,7 @@ class Operations:
 
     def list(self, query: ListQuery) -> dict[str, Any]:
         """A page of the mappings, the oldest first."""
-        entries = [entry for entry in self._registry.entries() if self._matches(entry, query)]
+        entries = [entry for entry in self._registry.entries() if _matches(entry, query)]
         after = query.after
         if after is not None:
             entries = [entry for entry in entries if place_of(entry.stored) > after]
@@ -169,17 +147,17 @@ class Operations:
                 return config
 
     def _changed(self, before: Entry, request: Mapping[str, Any]) -> Entry:
-        """What an update makes of a mapping."""
+        """What an update makes of a mapping; its function may have left the file meanwhile."""
         given = {name: value for name, value in request.items() if value is not None}
-        for name in given.keys() - UPDATABLE - {"UUID"}:
+        given.pop("UUID", None)
+        for name in given:
             if name in FIXED:
                 raise Refusal(INVALID, f"{name} of an event source mapping cannot be changed.")
-            raise refusal_of([unknown_key((name,), UPDATABLE)])
-        given.pop("UUID", None)
         config = self._parsed({**before.stored.request, **given})
+        renamed = "FunctionName" in given
         stored = replace(
             before.stored,
-            function_arn=self._function_arn(config),
+            function_arn=self._function_arn(config) if renamed else before.stored.function_arn,
             request=as_request(config),
             modified_at=round(self._around.now(), 3),
         )
@@ -190,14 +168,6 @@ class Operations:
         if arn is None:
             raise Refusal(INVALID, "Function does not exist")
         return arn
-
-    def _matches(self, entry: Entry, query: ListQuery) -> bool:
-        if query.source_arn is not None and entry.stored.source_arn != query.source_arn:
-            return False
-        if query.function is None:
-            return True
-        arn = self._around.function_arn(query.function, entry.config.source.region)
-        return arn is not None and pair_of("", arn) == pair_of("", entry.stored.function_arn)
 
     # What stands in the way.
 
@@ -251,6 +221,12 @@ class Operations:
             modified_at=stored.modified_at,
             result=self._registry.result(stored.uuid),
         )
+
+
+def _matches(entry: Entry, query: ListQuery) -> bool:
+    if query.source_arn is not None and entry.stored.source_arn != query.source_arn:
+        return False
+    return query.function is None or query.function.names(entry.stored.function_arn)
 
 
 async def _looked_at(spec: Spec) -> Mapping[str, Position] | None:

@@ -32,9 +32,9 @@ class Refusal(Exception):
         return STATUSES.get(self.code, 400)
 
     def body(self) -> dict[str, str]:
-        """Members and their case differ from error to error, as recorded."""
+        """Members and their case differ from error to error, as recorded and as modelled."""
         match self.code:
-            case "ResourceNotFoundException":
+            case "ResourceNotFoundException" | "ResourceInUseException":
                 return {"Type": "User", "Message": self.message}
             case "ServiceException":
                 return {"Type": "Service", "Message": self.message}

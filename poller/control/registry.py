@@ -21,7 +21,7 @@ from poller.errors import StateError
 from poller.interfaces import Store, StoredMapping
 from poller.observe.board import Board
 from poller.observe.results import Results
-from poller.wire.arns import LATEST_VERSION
+from poller.wire.arns import unversioned
 from poller.wire.mappings import MappingConfig, Rejected, parse_mapping
 from poller.wire.requests import as_request, compare_requests
 
@@ -59,7 +59,7 @@ class MakeSpec(Protocol):
 
 def pair_of(source_arn: str, function_arn: str) -> Pair:
     """What a mapping is known by; a function and its $LATEST are one."""
-    return source_arn, function_arn.removesuffix(f":{LATEST_VERSION}")
+    return source_arn, unversioned(function_arn)
 
 
 class Registry:

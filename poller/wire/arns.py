@@ -128,6 +128,13 @@ class FunctionReference:
         """Its ARN, with the qualifier as it was given (recorded 1.1)."""
         return f"arn:{partition_of(region)}:lambda:{region}:{account}:function:{self.qualified}"
 
+    def names(self, arn: str) -> bool:
+        """Whether it stands for the function with this ARN; a function and its $LATEST are one."""
+        region, account = arn.split(":")[3:5]
+        if self.region not in {None, region} or self.account not in {None, account}:
+            return False
+        return unversioned(self.arn(region=region, account=account)) == unversioned(arn)
+
 
 def parse_source(arn: str) -> Source:
     """The event source that `arn` names.
@@ -220,8 +227,12 @@ def mapping_uuid(source_arn: str, function_arn: str) -> str:
 
     A function and its $LATEST are one function and have one UUID.
     """
-    function = function_arn.removesuffix(f":{LATEST_VERSION}")
-    return str(uuid5(MAPPING_NAMESPACE, f"{source_arn} {function}"))
+    return str(uuid5(MAPPING_NAMESPACE, f"{source_arn} {unversioned(function_arn)}"))
+
+
+def unversioned(function_arn: str) -> str:
+    """The ARN of a function without $LATEST; other qualifiers name other functions."""
+    return function_arn.removesuffix(f":{LATEST_VERSION}")
 
 
 def partition_of(region: str) -> str:

@@ -51,6 +51,7 @@ def _stream_request(config: MappingConfig) -> dict[str, Any]:
         "MaximumRecordAgeInSeconds": config.maximum_record_age_in_seconds,
         "MaximumRetryAttempts": config.maximum_retry_attempts,
         "BisectBatchOnFunctionError": config.bisect_batch_on_function_error,
+        "TumblingWindowInSeconds": config.tumbling_window_in_seconds,
     }
     if config.starting_position is StartingPosition.AT_TIMESTAMP:
         request["StartingPositionTimestamp"] = config.starting_position_timestamp

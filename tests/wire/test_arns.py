@@ -175,6 +175,26 @@ def test_functions_of_other_partitions_have_arns_of_these() -> None:
     assert arn == f"arn:aws-cn:lambda:cn-north-1:{ACCOUNT}:function:orders"
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("orders", True),
+        ("orders:$LATEST", True),
+        (f"{ACCOUNT}:function:orders", True),
+        (f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:orders:$LATEST", True),
+        ("order", False),
+        ("orders:1", False),
+        ("000000000001:function:orders", False),
+        (f"arn:aws:lambda:us-east-2:{ACCOUNT}:function:orders", False),
+    ],
+)
+def test_a_reference_names_one_function_and_its_latest_version(text: str, expected: bool) -> None:
+    arn = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:orders"
+    function = parse_function(text)
+    assert [function.names(arn), function.names(f"{arn}:$LATEST")] == [expected, expected]
+    assert not function.names(f"{arn}:live")
+
+
 def test_a_mapping_is_known_by_its_source_and_function_for_ever() -> None:
     function = parse_function("orders").arn(region="us-east-1", account=ACCOUNT)
     uuid = mapping_uuid(STREAM, function)
