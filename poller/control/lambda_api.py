@@ -15,11 +15,15 @@ from aiohttp import web
 
 from .listing import read_list_query
 from .operations import Operations
-from .refusals import BAD_CONTENT, SERIALIZATION, Refusal
+from .refusals import BAD_CONTENT, SERIALIZATION, TOO_LARGE, Refusal
 from .tagging import Tagging
 
 MAPPINGS = "/2015-03-31/event-source-mappings"
 TAGS = "/2017-03-31/tags"
+
+# More than the largest legal request, also with every character escaped: looking through megabytes
+# of nonsense would keep records waiting.
+BODY_BYTES_MAX = 256 * 1024
 
 Reply = tuple[int, Any]  # status and JSON; None: no body
 Handler = Callable[[web.Request], Awaitable[Reply]]
@@ -109,7 +113,7 @@ def _resource(request: web.Request) -> str:
 
 async def _body(request: web.Request) -> dict[str, Any]:
     """The JSON object that was sent; nothing at all is an empty one.  Raises Refusal."""
-    raw = await request.read()
+    raw = await _bytes(request)
     if not raw.strip():
         return {}
     try:
@@ -120,3 +124,15 @@ async def _body(request: web.Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise Refusal(SERIALIZATION, "Start of structure or map found where not expected.")
     return body
+
+
+async def _bytes(request: web.Request) -> bytes:
+    try:
+        raw = await request.read()
+    except web.RequestPayloadError:
+        raise Refusal(BAD_CONTENT, "Could not read the request body to its end.") from None
+    except web.HTTPRequestEntityTooLarge:
+        raw = None
+    if raw is None or len(raw) > BODY_BYTES_MAX:
+        raise Refusal(TOO_LARGE, f"Request must be smaller than {BODY_BYTES_MAX} bytes.")
+    return raw

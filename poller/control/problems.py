@@ -6,14 +6,28 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
+from poller.wire.problems import one_line
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+PATH_SHOWN_MAX = 300  # characters of a path that a message repeats
+
+# What AWS's clients call an error, where one of them asks for what is not here.
+_ERROR_TYPES = {
+    403: "AccessDeniedException",
+    404: "UnknownOperationException",
+    405: "UnknownOperationException",
+    413: "RequestTooLargeException",
+}
 _REASONS = {404: "there is nothing at {path}", 405: "{method} is not possible at {path}"}
 
 
 def problem(status: int, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
     """A reply `{"message": ...}`."""
-    return web.json_response({"message": message}, status=status, headers=headers)
+    typed = {"x-amzn-ErrorType": _ERROR_TYPES[status]} if status in _ERROR_TYPES else {}
+    return web.json_response(
+        {"message": message}, status=status, headers={**typed, **(headers or {})}
+    )
 
 
 @web.middleware
@@ -26,6 +40,5 @@ async def problems_as_json(request: web.Request, handler: Handler) -> web.Stream
             raise
         text = _REASONS.get(refusal.status, refusal.reason)
         headers = {"Allow": allow} if (allow := refusal.headers.get("Allow")) else None
-        return problem(
-            refusal.status, text.format(path=request.path, method=request.method), headers
-        )
+        path = one_line(request.path, PATH_SHOWN_MAX)
+        return problem(refusal.status, text.format(path=path, method=request.method), headers)

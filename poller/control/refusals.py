@@ -15,8 +15,9 @@ CONFLICT = "ResourceConflictException"
 IN_USE = "ResourceInUseException"
 SERVICE = "ServiceException"
 BAD_CONTENT = "InvalidRequestContentException"
+TOO_LARGE = "RequestTooLargeException"
 
-STATUSES = {NOT_FOUND: 404, CONFLICT: 409, SERVICE: 500}  # all others: 400
+STATUSES = {NOT_FOUND: 404, CONFLICT: 409, TOO_LARGE: 413, SERVICE: 500}  # all others: 400
 
 
 class Refusal(Exception):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from poller.errors import PollerError
 
@@ -19,6 +21,9 @@ BODY_BYTES_MAX = 6 * 1024 * 1024 + 100 * 1024  # the largest request: a synchron
 KEEPALIVE_TIMEOUT = 75.0
 SHUTDOWN_TIMEOUT = 5.0  # for requests that still run when the server stops
 LINGERING_TIMEOUT = 2.0  # for the rest of a body that nobody reads
+
+# What clients do wrong on the wire; they are told, and it is no error of ours.
+_FAULTS_OF_CLIENTS = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
 
 
 def make_app(*tables: Iterable[web.AbstractRouteDef], loopback: bool) -> web.Application:
@@ -43,6 +48,8 @@ async def serve(app: web.Application, host: str, port: int) -> AsyncIterator[tup
     runner = web.AppRunner(
         app,
         access_log=None,
+        logger=_logger(),
+        auto_decompress=False,  # a compressed body may be anything, and no client sends one
         keepalive_timeout=KEEPALIVE_TIMEOUT,
         lingering_time=LINGERING_TIMEOUT,
         shutdown_timeout=SHUTDOWN_TIMEOUT,
@@ -56,6 +63,18 @@ async def serve(app: web.Application, host: str, port: int) -> AsyncIterator[tup
         yield runner.addresses[0][0], runner.addresses[0][1]
     finally:
         await runner.cleanup()
+
+
+def _logger() -> logging.Logger:
+    """Where aiohttp reports what goes wrong."""
+    logger = logging.getLogger("poller.http")
+    logger.addFilter(_is_ours)
+    return logger
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, _FAULTS_OF_CLIENTS)
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from itertools import islice
 from typing import Any
 
 from .constraints import constraint, in_range, wrong_type
 from .problems import Kind, Path, Problem, shown, unknown_key
+
+UNKNOWN_MAX = 100  # keys of one block that are named
 
 
 class Fields:
@@ -55,8 +58,10 @@ class Fields:
         return noted.isdisjoint(names)
 
     def refuse_unknown(self, known: Collection[str]) -> None:
+        """Note keys that are none of `known`, as many as anybody would read."""
+        unknown = (name for name in self._raw if name not in known)
         self.problems += [
-            unknown_key((*self._path, name), known) for name in self._raw if name not in known
+            unknown_key((*self._path, name), known) for name in islice(unknown, UNKNOWN_MAX)
         ]
 
     def whole(
