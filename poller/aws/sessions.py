@@ -157,3 +157,12 @@ class AwsSession:
     def _tls_context(self) -> ssl.SSLContext:
         self._tls = self._tls or tls_context(self._session)
         return self._tls
+
+
+def configured_region() -> str | None:
+    """The region of the profile that is in use, or of the environment.  Raises PollerError."""
+    try:
+        region = AioSession().get_config_variable("region")
+    except BotoCoreError as error:
+        raise PollerError(f"AWS settings: {error}") from None
+    return str(region) if region else None

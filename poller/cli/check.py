@@ -1,15 +1,14 @@
-"""`poller check CONFIG`: what is wrong with a config file, without running it."""
+"""`poller check CONFIG`: what is wrong with a config or a template, without running it."""
 
 from __future__ import annotations
 
-import os
 import sys
-import time
 from argparse import ArgumentParser, Namespace, _SubParsersAction
-from pathlib import Path
 from typing import Any
 
 from poller.errors import InvalidConfig
+
+from .reading import add_arguments, name_of, read_settings
 
 OK = 0
 WRONG_CONFIG = 2
@@ -23,22 +22,22 @@ def add_parser(subparsers: _SubParsersAction[Any], common: ArgumentParser) -> No
         help="check a config file without running it and without the network",
         description="Prints each problem as FILE:LINE: PATH: what is wrong; what would be right.",
     )
-    parser.add_argument("config", metavar="CONFIG", type=Path, help="a YAML or JSON file")
+    add_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: Namespace) -> int:
-    """Check `args.config` and say what came of it; the exit code."""
-    from poller.settings import load  # noqa: PLC0415 - what other commands need nothing of
-
+    """Check what is given and say what came of it; the exit code."""
     try:
-        settings = load(args.config, os.environ, now=time.time())
+        settings = read_settings(args)
     except InvalidConfig as error:
         print(error, file=sys.stderr)
         return WRONG_CONFIG
     functions = _count(len(settings.functions), "function")
-    mappings = _count(len(settings.mappings), "mapping")
-    print(f"{args.config}: ok, {functions}, {mappings}")
+    mappings = _count(len(settings.mappings) + len(settings.awaited), "mapping")
+    for note in settings.notes:
+        print(note)
+    print(f"{name_of(args)}: ok, {functions}, {mappings}")
     return OK
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from .arguments import seconds
+from .reading import add_arguments
 from .unbuilt import add_run_options
 
 
@@ -14,11 +14,12 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "run",
         parents=[common],
-        help="run the mappings of a config file",
-        description="Runs the mappings of a config file until SIGTERM or Ctrl-C, which let running "
-        "invocations end and save positions; SIGHUP rereads the file.",
+        help="run the mappings of a config file or a template",
+        description="Runs the mappings of a config file, or of a SAM or CloudFormation template, "
+        "until SIGTERM or Ctrl-C, which let running invocations end and save positions; SIGHUP "
+        "rereads the files.",
     )
-    parser.add_argument("config", metavar="CONFIG", type=Path, help="a YAML or JSON file")
+    add_arguments(parser)
     parser.add_argument("--listen", metavar="HOST:PORT", help="instead of the config's listen")
     parser.add_argument("--state", metavar="URL", help="instead of the config's state")
     parser.add_argument(

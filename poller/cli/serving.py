@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
+import logging
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,20 +13,30 @@ import anyio
 from poller.observe.lines import follow_in_log
 from poller.service import Service
 from poller.service.signals import watch_signals
-from poller.settings import Settings, load, override
+from poller.settings import Settings, override
+
+from .reading import name_of, read_settings
 
 if TYPE_CHECKING:
     from poller.observe.terminal import Progress
+
+log = logging.getLogger("poller.cli")
 
 
 def serve(options: argparse.Namespace) -> None:
     """Run what `options` say until it is stopped or, with `until_idle`, idle for so long."""
 
+    said: set[str] = set()
+
     def read() -> Settings:
-        settings = load(options.config, os.environ, now=time.time())
+        settings = read_settings(options)
+        for note in settings.notes:
+            if note not in said:
+                log.info("%s", note)
+        said.update(settings.notes)
         return override(settings, listen=options.listen, state=options.state, folder=Path.cwd())
 
-    anyio.run(_serve, Service(read(), file=str(options.config), reread=read), options.until_idle)
+    anyio.run(_serve, Service(read(), file=name_of(options), reread=read), options.until_idle)
 
 
 async def _serve(service: Service, until_idle: float | None) -> None:

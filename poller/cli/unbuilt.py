@@ -11,7 +11,7 @@ COMMANDS = {
     "filter": "says which events match a filter pattern",
     "import": "prints a config made from the mappings of an account",
 }
-RUN_OPTIONS = {"--template": "FILE", "--reload": None}
+RUN_OPTIONS = {"--reload": None}
 
 
 def add_parsers(commands: Any, common: argparse.ArgumentParser) -> None:

@@ -20,6 +20,7 @@ from poller.control.registry import Claimed, Registry
 from poller.control.server import make_app, serve
 from poller.control.status import status_routes
 from poller.control.tagging import Tagging
+from poller.core.lifecycle import State
 from poller.core.model import Seconds
 from poller.destinations.choice import destination_for
 from poller.destinations.delivery import Delivery
@@ -44,6 +45,7 @@ from poller.wire.arns import ArnError, FunctionReference, parse_destination
 from .functions import open_functions
 from .sessions import Sessions
 from .specs import SpecMaker
+from .table_streams import TableStreams
 
 log = logging.getLogger("poller.service")
 
@@ -98,7 +100,14 @@ class Service:
                 log.error("the config was reread and changes nothing: %s", error)
                 return
             self._settings = settings
-            log.info("the config was reread: %d mappings", len(settings.mappings))
+            mappings = len(settings.mappings) + len(settings.awaited)
+            log.info("the config was reread: %d mappings", mappings)
+
+    async def _apply_again(self) -> None:
+        """Take over the same settings, now that more is known of them.  Raises PollerError."""
+        async with self._reloading:
+            if self._apply is not None:
+                await self._apply(self._settings)
 
     def _keep_fixed(self, settings: Settings) -> Settings:
         """`settings` with what only a restart can change as it is now; that is reported."""
@@ -139,6 +148,7 @@ class Service:
             observers = (self.tally, Decisions(), Advice(), results, published)
             shared = Shared(self.clock, store, self.board, observers)
             supervisor = await stack.enter_async_context(Supervisor(shared))
+            streams = TableStreams(sessions, self.board, self._apply_again)
             registry = Registry(store, supervisor, self.board, results, now=now)
             await registry.load()
             await self._listen(stack, store, registry, delivery)
@@ -148,15 +158,18 @@ class Service:
             stack.callback(tasks.cancel_scope.cancel)
 
             async def apply(settings: Settings) -> None:
+                settings = streams.resolve(settings)
                 async with functions.changed(settings.functions, _region(settings)) as targets:
                     make = partial(maker.spec, settings=settings, targets=targets)
                     await registry.claim([_claimed(each) for each in settings.mappings], make)
+                streams.wait_for(settings)
 
             await apply(settings)
             gc.collect()
             gc.freeze()  # what has been loaded by now stays, and is not searched for garbage again
             self.board.begin()
             self._apply = apply
+            tasks.start_soon(streams.run)
             yield supervisor
             self._apply = None
             await _save_results(registry)
@@ -205,13 +218,17 @@ class Service:
         seen = -1
         while not self._stopping.is_set():
             before, seen = seen, self._records_seen()
-            if before != seen or not supervisor.idle:
+            if before != seen or self._waits() or not supervisor.idle:
                 idle_since = None
             elif idle_since is None:
                 idle_since = anyio.current_time()
             if idle_since is not None and anyio.current_time() - idle_since >= seconds:
                 self.stop()
             await anyio.sleep(IDLE_LOOK)
+
+    def _waits(self) -> bool:
+        """Whether the source of a mapping is not there yet."""
+        return any(status.state == State.CREATING for status in self.board.mappings())
 
     def _records_seen(self) -> int:
         """Rises with everything that is read or run."""

@@ -1,10 +1,12 @@
-"""The config file: read, checked and turned into frozen values; only cli and service use it."""
+"""Config and template: read, checked, and turned into frozen values; for cli and service only."""
 
 from poller.errors import InvalidConfig
 
 from .functions import undeclared
 from .loading import load, override
+from .templates import Template
 from .values import (
+    AwaitedMapping,
     AwsConfig,
     EndpointConfig,
     FunctionConfig,
@@ -14,6 +16,7 @@ from .values import (
 )
 
 __all__ = [
+    "AwaitedMapping",
     "AwsConfig",
     "EndpointConfig",
     "FunctionConfig",
@@ -21,6 +24,7 @@ __all__ = [
     "InvalidConfig",
     "MappingSettings",
     "Settings",
+    "Template",
     "load",
     "override",
     "undeclared",

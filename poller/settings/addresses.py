@@ -13,6 +13,7 @@ STATE_DEFAULT = "sqlite:poller.db"
 URL_LENGTH_MAX = 2_000
 
 _LISTEN = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9.-]+)):(?P<port>\d{1,5})")
+_ACCOUNT = re.compile(r"[0-9]{12}")
 _REGION = re.compile(r"[a-zA-Z0-9-]{1,63}")
 _UNSAFE_IN_URL = re.compile(r"[^\x21-\x7e]")
 
@@ -35,6 +36,13 @@ def parse_region(text: str) -> str:
     """A region's name; any word, since emulators have their own.  Raises ValueError."""
     if not _REGION.fullmatch(text):
         raise ValueError("must be a region, such as us-east-1")
+    return text
+
+
+def parse_account(text: str) -> str:
+    """An account's id.  Raises ValueError."""
+    if not _ACCOUNT.fullmatch(text):
+        raise ValueError("must be 12 digits")
     return text
 
 

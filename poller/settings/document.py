@@ -1,14 +1,14 @@
 """YAML text to a tree of nodes.
 
-YAML 1.2's idea of values (`yes` and `on` are text, `010` is ten), anchors, aliases and `<<`; no
-tags and one document.  Size, depth and what aliases add up to are bounded, so that no file can
-fill the memory.
+YAML 1.2's idea of values (`yes` and `on` are text, `010` is ten), anchors, aliases and `<<`; one
+document, and no tags but those that are asked for.  Size, depth and what aliases add up to are
+bounded, so that no file can fill the memory.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,12 +51,15 @@ class Document:
     twice: tuple[tuple[int, Problem], ...]
 
 
-def parse(text: str) -> Document:
-    """The document that `text` is.  Raises SyntaxProblem."""
+def parse(text: str, *, tags: Mapping[str, str] | None = None) -> Document:
+    """The document that `text` is.  Raises SyntaxProblem.
+
+    `tags`: the key that each tag stands for; `!Ref x` is read as the block `{Ref: x}` then.
+    """
     if found := _UNPRINTABLE.search(text):
         line = text.count("\n", 0, found.start()) + 1
         raise SyntaxProblem(f"the character U+{ord(found[0]):04X} may not be in a file", line)
-    builder = _Builder()
+    builder = _Builder(tags or {})
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             builder.take(event)
@@ -97,8 +100,9 @@ class _Open:
 class _Builder:
     """Takes the parser's events and has the tree at `root` when they end; it never recurses."""
 
-    def __init__(self) -> None:
+    def __init__(self, tags: Mapping[str, str]) -> None:
         self.root: Node | None = None
+        self._tags = tags
         self.twice: list[tuple[int, Problem]] = []
         self._open: list[_Open] = []
         self._anchors: dict[str, Node] = {}
@@ -112,15 +116,15 @@ class _Builder:
                 if self._documents > 1:
                     raise SyntaxProblem("a second document begins; one file has one", line)
             case yaml.ScalarEvent():
-                self._refuse_tag(event)
+                self._check_tag(event)
                 node = Scalar(event.value, line, plain=event.implicit[0])
-                self._add(node, event.anchor)
+                self._add(self._tagged(event, node), event.anchor)
             case yaml.AliasEvent():
                 if event.anchor not in self._anchors:
                     raise SyntaxProblem(f"*{event.anchor} stands for nothing yet", line)
                 self._add(self._anchors[event.anchor], None)
             case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
-                self._refuse_tag(event)
+                self._check_tag(event)
                 self._open.append(_Open(event))
                 if len(self._open) > DEPTH_MAX:
                     raise SyntaxProblem(TOO_DEEP, line)
@@ -129,9 +133,18 @@ class _Builder:
             case _:
                 pass
 
-    def _refuse_tag(self, event: Any) -> None:
-        if event.tag is not None:
-            raise SyntaxProblem("tags (!...) are not supported", event.start_mark.line + 1)
+    def _check_tag(self, event: Any) -> None:
+        if event.tag is not None and event.tag not in self._tags:
+            line = event.start_mark.line + 1
+            if self._tags:
+                raise SyntaxProblem(f"{one_line(event.tag)} is no tag of a template", line)
+            raise SyntaxProblem("tags (!...) are not supported", line)
+
+    def _tagged(self, event: Any, node: Node) -> Node:
+        if event.tag is None:
+            return node
+        entry = Entry(node.line, node)
+        return Block({self._tags[event.tag]: entry}, node.line, _nodes(node) + 1, _depth(node) + 1)
 
     def _close(self) -> None:
         done = self._open.pop()
@@ -139,15 +152,16 @@ class _Builder:
             done.entries = block.entries | done.entries
         nodes = 1 + sum(_nodes(child) for child in done.children())
         depth = 1 + max((_depth(child) for child in done.children()), default=0)
-        if nodes > NODES_MAX:
-            raise SyntaxProblem(f"more than {NODES_MAX} values, aliases resolved", done.line)
-        if depth > DEPTH_MAX:
-            raise SyntaxProblem(TOO_DEEP, done.line)
         node: Node
         if done.is_block:
             node = Block(done.entries, done.line, nodes, depth)
         else:
             node = Items(tuple(done.items), done.line, nodes, depth)
+        node = self._tagged(done.event, node)
+        if _nodes(node) > NODES_MAX:
+            raise SyntaxProblem(f"more than {NODES_MAX} values, aliases resolved", done.line)
+        if _depth(node) > DEPTH_MAX:
+            raise SyntaxProblem(TOO_DEEP, done.line)
         self._add(node, done.event.anchor)
 
     def _add(self, node: Node, anchor: str | None) -> None:

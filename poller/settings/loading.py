@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 from poller.core.model import Instant
-from poller.errors import ConfigError
+from poller.errors import ConfigError, InvalidConfig
 from poller.wire.problems import Problem, not_yet, unknown_key
 
 from .addresses import (
     LISTEN_DEFAULT,
     STATE_DEFAULT,
+    parse_account,
     parse_listen,
     parse_region,
     parse_state,
@@ -23,7 +24,9 @@ from .functions import read_function
 from .mappings import read_mappings
 from .nodes import Block, Node, Scalar
 from .schema import AwsEntry, read_entry
-from .values import AwsConfig, FunctionConfig, Settings
+from .templates import Joining, Template
+from .templates.parameters import ACCOUNT, REGION
+from .values import AwsConfig, FunctionConfig, MappingSettings, Settings
 
 ACCOUNT_DEFAULT = "000000000000"
 
@@ -32,17 +35,25 @@ KEYS_NOT_YET = ("auth", "tracing")
 REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 
-def load(path: Path, environ: Mapping[str, str], *, now: Instant) -> Settings:
-    """The settings in the file at `path`.
+def load(
+    path: Path | None,
+    environ: Mapping[str, str],
+    *,
+    now: Instant,
+    template: Template | None = None,
+) -> Settings:
+    """The settings in the file at `path`, with those of `template`; one of them may be None.
 
     `environ` replaces variables, and names the region if the file does not; no time in the file
     may be later than `now`.  Raises InvalidConfig with everything that is wrong, in the order of
     the file, as `FILE:LINE: PATH: what is wrong; what would be right`.
     """
-    file = ConfigFile.read(path, environ)
-    settings = _read(file, path.parent.absolute(), environ, now)
-    file.check()
-    return settings
+    if path is not None:
+        file = ConfigFile.read(path, environ)
+    else:
+        assert template is not None
+        file = ConfigFile.empty(template.path)
+    return _Loading(file, environ, now, template).settings()
 
 
 def override(
@@ -64,20 +75,83 @@ def override(
     return settings
 
 
-def _read(file: ConfigFile, folder: Path, environ: Mapping[str, str], now: Instant) -> Settings:
-    """What can be read of the file; what cannot is noted and stands at its default."""
-    blocks = _blocks(file)
-    aws = _aws(file, blocks.get("aws"), environ)
-    declared = _declared(file, blocks.get("functions"))
-    return Settings(
-        aws=aws,
-        state=_state(file, blocks.get("state"), folder),
-        listen=_listen(file, blocks.get("listen")),
-        functions=_functions(file, declared, folder, aws.account_id, environ),
-        mappings=read_mappings(
-            file, blocks.get("mappings"), aws=aws, declared=declared.entries, now=now
-        ),
-    )
+class _Loading:
+    """Reads what can be read of a config; what cannot is noted and stands at its default."""
+
+    def __init__(
+        self,
+        file: ConfigFile,
+        environ: Mapping[str, str],
+        now: Instant,
+        template: Template | None,
+    ) -> None:
+        self._file = file
+        self._folder = Path(file.name).parent.absolute()
+        self._environ = environ
+        self._now = now
+        self._template = template
+
+    def settings(self) -> Settings:
+        """Raises InvalidConfig."""
+        file, blocks = self._file, _blocks(self._file)
+        aws = _aws(file, blocks.get("aws"), self._environ)
+        if self._template is not None:
+            aws = _given_place(file, aws, self._template.parameters)
+        declared = _declared(file, blocks.get("functions"))
+        settings = Settings(
+            aws=aws,
+            state=_state(file, blocks.get("state"), self._folder),
+            listen=_listen(file, blocks.get("listen")),
+            functions=_functions(file, declared, self._folder, aws.account_id, self._environ),
+            mappings=(),
+        )
+        if self._template is not None:
+            return self._joined(self._template, settings, blocks, declared)
+        settings = replace(settings, mappings=self._mappings(blocks, aws, declared.entries.keys()))
+        _check(file)
+        return settings
+
+    def _mappings(
+        self, blocks: Mapping[str, Node], aws: AwsConfig, declared: Collection[str]
+    ) -> tuple[MappingSettings, ...]:
+        return read_mappings(
+            self._file, blocks.get("mappings"), aws=aws, declared=declared, now=self._now
+        )
+
+    def _joined(
+        self, template: Template, settings: Settings, blocks: Mapping[str, Node], declared: Block
+    ) -> Settings:
+        joining = Joining(template, settings.aws, declared.entries.keys())
+        of_config = self._mappings(blocks, settings.aws, {*declared.entries, *joining.offered})
+        joining.use(of_config)
+        mappings, awaited = joining.mappings(of_config, self._now)
+        functions = {**settings.functions, **joining.functions(settings.functions, self._environ)}
+        joining.note_defaults(self._environ)
+        _check(self._file, joining.stack.file)
+        return replace(
+            settings,
+            functions=MappingProxyType(functions),
+            mappings=mappings,
+            awaited=awaited,
+            notes=tuple(joining.stack.notes),
+        )
+
+
+def _check(*files: ConfigFile) -> None:
+    """Raises InvalidConfig if anything was noted."""
+    if lines := [line for file in files for line in file.lines]:
+        raise InvalidConfig(lines)
+
+
+def _given_place(file: ConfigFile, aws: AwsConfig, given: Mapping[str, str]) -> AwsConfig:
+    """`aws` with the region and the account that --parameter says."""
+    region, account = given.get(REGION, aws.region), given.get(ACCOUNT, aws.account_id)
+    try:
+        region = region and parse_region(region)
+        account = parse_account(account)
+    except ValueError as error:
+        file.note(Problem(("--parameter",), str(error)))
+    return replace(aws, region=region, account_id=account)
 
 
 def _blocks(file: ConfigFile) -> dict[str, Node]:

@@ -15,6 +15,7 @@ from .nodes import Block, Items, Node, plain
 from .values import AwsConfig, MappingSettings
 
 DECLARED_SHOWN_MAX = 10
+FUNCTION_UNKNOWN = "Function does not exist"  # spec 1.2
 
 
 def read_mappings(
@@ -70,15 +71,7 @@ def _read(
             return None
         case MappingConfig() as config:
             file.note(*(problem.below(*where) for problem in problems))
-    arn = _function_arn(config.function, aws, config.source.region)
-    uuid = mapping_uuid(config.source.arn, arn)
-    return MappingSettings(
-        uuid=uuid,
-        function=config.function.key,
-        function_arn=arn,
-        config=config,
-        line=node.line,
-    )
+    return settings_of(config, aws, node.line)
 
 
 def _function_problems(
@@ -92,21 +85,42 @@ def _function_problems(
         function = parse_function(name)
     except ArnError:
         return
-    message = "Function does not exist"  # spec 1.2
     if function.key not in declared:
-        names = sorted(declared)[:DECLARED_SHOWN_MAX]
-        more = ", ..." if len(declared) > DECLARED_SHOWN_MAX else ""
-        remedy = f"declared under functions: {', '.join(names) or 'none'}{more}"
-        yield Problem(("FunctionName",), message, remedy)
-    elif function.account not in {None, aws.account_id}:
+        yield unknown_function(declared)
+    elif problem := misplaced_function(function, aws):
+        yield problem
+
+
+def unknown_function(declared: Collection[str]) -> Problem:
+    """FunctionName is none of `declared`."""
+    names = sorted(declared)[:DECLARED_SHOWN_MAX]
+    more = ", ..." if len(declared) > DECLARED_SHOWN_MAX else ""
+    remedy = f"declared under functions: {', '.join(names) or 'none'}{more}"
+    return Problem(("FunctionName",), FUNCTION_UNKNOWN, remedy)
+
+
+def misplaced_function(function: FunctionReference, aws: AwsConfig) -> Problem | None:
+    """Why a FunctionName has the account or the region of no function here."""
+    if function.account not in {None, aws.account_id}:
         remedy = f"functions here have account {aws.account_id}: write {function.qualified}, or "
-        yield Problem(("FunctionName",), message, f"{remedy}set aws.account_id")
-    elif function.region is not None and aws.region not in {None, function.region}:
+        return Problem(("FunctionName",), FUNCTION_UNKNOWN, f"{remedy}set aws.account_id")
+    if function.region is not None and aws.region not in {None, function.region}:
         remedy = f"functions here are in {aws.region}: write {function.qualified}, or set "
-        yield Problem(("FunctionName",), message, f"{remedy}aws.region")
+        return Problem(("FunctionName",), FUNCTION_UNKNOWN, f"{remedy}aws.region")
+    return None
 
 
-def _function_arn(function: FunctionReference, aws: AwsConfig, source_region: str) -> str:
-    """The region is the file's or the environment's, else the one that the mapping names."""
-    region = aws.region or function.region or source_region
-    return function.arn(region=region, account=aws.account_id)
+def settings_of(config: MappingConfig, aws: AwsConfig, line: int) -> MappingSettings:
+    """The mapping of `config`.
+
+    The region is the file's or the environment's, else the one that the mapping names.
+    """
+    region = aws.region or config.function.region or config.source.region
+    arn = config.function.arn(region=region, account=aws.account_id)
+    return MappingSettings(
+        uuid=mapping_uuid(config.source.arn, arn),
+        function=config.function.key,
+        function_arn=arn,
+        config=config,
+        line=line,
+    )

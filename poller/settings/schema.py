@@ -14,7 +14,7 @@ from poller.targets.runtime_environment import RESERVED
 from poller.wire.arns import is_role
 from poller.wire.problems import Path, Problem, shown, unknown_key
 
-from .addresses import parse_region, parse_url
+from .addresses import parse_account, parse_region, parse_url
 from .nodes import Block, Items, Node, Scalar
 
 SERVICES = frozenset(
@@ -47,7 +47,6 @@ RESERVED_HEADERS = frozenset(
     )
 )
 
-_ACCOUNT = re.compile(r"\d{12}")
 _HANDLER = re.compile(r"[^\s.]+(?:\.[^\s.]+)*\.[A-Za-z_][A-Za-z0-9_]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -208,7 +207,7 @@ def _key(read: Reader) -> Any:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AwsEntry:
     region: str | None = _key(_text(parse_region))
-    account_id: str | None = _key(_text(_matching(_ACCOUNT, "must be 12 digits")))
+    account_id: str | None = _key(_text(parse_account))
     endpoint_url: str | None = _key(_text(_endpoint))
     endpoints: Mapping[str, str] | None = _key(_block(_service, _text(_endpoint)))
 

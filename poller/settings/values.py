@@ -7,13 +7,13 @@ so that a reread file with a comment more is the same settings.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from poller.core.model import Seconds
 from poller.targets.http_addresses import EMULATOR_PATH
-from poller.wire.arns import FunctionReference
+from poller.wire.arns import FunctionReference, mapping_uuid, parse_source
 from poller.wire.mappings import MappingConfig
 
 
@@ -80,14 +80,39 @@ class MappingSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitedMapping:
+    """A mapping of a table's stream, whose ARN only the table knows, once it is there; until then
+    `mapping` has one that stands for it."""
+
+    table: str
+    mapping: MappingSettings
+
+    @property
+    def region(self) -> str:
+        return self.mapping.config.source.region
+
+    def found(self, stream_arn: str) -> MappingSettings:
+        """The mapping, now that the stream is known.  Raises ArnError."""
+        config = replace(self.mapping.config, source=parse_source(stream_arn))
+        uuid = mapping_uuid(stream_arn, self.mapping.function_arn)
+        return replace(self.mapping, uuid=uuid, config=config)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """A whole config file.  `state`: `sqlite:` and an absolute path.  `listen`: host and port."""
+    """A whole config, with the template that goes with it.
+
+    `state`: `sqlite:` and an absolute path.  `listen`: host and port.  `notes`: lines that are
+    worth reading though nothing is wrong.
+    """
 
     aws: AwsConfig
     state: str
     listen: tuple[str, int]
     functions: Mapping[str, FunctionConfig]
     mappings: tuple[MappingSettings, ...]
+    awaited: tuple[AwaitedMapping, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def function_arn(self, function: FunctionReference, source_region: str) -> str | None:
         """The ARN of a declared function, with the qualifier as given; None if it is not declared.

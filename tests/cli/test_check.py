@@ -21,10 +21,13 @@ ANNOTATED = CONFIG / "poller.yaml"
 EXAMPLES = [ANNOTATED, *sorted((CONFIG / "examples").glob("*.[yj]*[ln]"))]
 
 
-def run(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+TEMPLATE = CONFIG / "examples" / "sam" / "template.yaml"
+
+
+def run(path: Path | str, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, str, str]:
     parser = argparse.ArgumentParser()
     check.add_parser(parser.add_subparsers(), argparse.ArgumentParser(add_help=False))
-    options = parser.parse_args(["check", str(path)])
+    options = parser.parse_args(["check", str(path), *more])
     code = options.run(options)
     printed = capsys.readouterr()
     return code, printed.out, printed.err
@@ -95,3 +98,53 @@ def test_a_wrong_file_is_a_line_for_each_problem_on_stderr(
 def test_a_missing_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "none.yaml"
     assert run(path, capsys) == (2, "", f"{path}: cannot be read: No such file or directory\n")
+
+
+def test_the_example_template_is_right(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run("--template", capsys, str(TEMPLATE), "--parameter", "Stage=prod")
+    assert (code, err) == (0, "")
+    *_, last = out.splitlines()
+    assert last == f"{TEMPLATE}: ok, 1 function, 3 mappings"
+
+
+def test_a_config_and_a_template_are_checked_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, template = tmp_path / "poller.yaml", tmp_path / "template.yaml"
+    config.write_text("aws: {region: eu-west-1, endpoint_url: 'http://127.0.0.1:4566'}\n")
+    template.write_text("Resources: {Jobs: {Type: AWS::SQS::Queue}}\n")
+    assert run(config, capsys, "--template", str(template)) == (
+        0,
+        f"{template}:1: Resources: have no event source mappings\n"
+        f"{config} and {template}: ok, 0 functions, 0 mappings\n",
+        "",
+    )
+    config.write_text("listen: x\n")
+    template.write_text("a: 1\n")
+    code, out, err = run(config, capsys, "--template", str(template))
+    assert (code, out) == (2, "")
+    assert [line.partition(": ")[0] for line in err.splitlines()] == [
+        f"{config}:1",
+        f"{template}:1",
+    ]
+
+
+def test_the_region_may_be_that_of_a_profile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile, template = tmp_path / "aws", tmp_path / "template.yaml"
+    profile.write_text("[default]\nregion = eu-north-1\n")
+    template.write_text("Resources: {}\n")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(profile))
+    none = f"{template}:1: Resources: have no event source mappings\n"
+    ok = f"{none}{template}: ok, 0 functions, 0 mappings\n"
+    assert run("--template", capsys, str(template)) == (0, ok, "")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    said = "AWS::Region is taken to be us-east-1: set AWS_REGION, or aws.region in CONFIG"
+    assert run("--template", capsys, str(template)) == (
+        0,
+        f"{none}{template}:1: {said}\n{ok.removeprefix(none)}",
+        "",
+    )

@@ -68,7 +68,10 @@ def test_help_says_how_a_command_is_used(name: str) -> None:
         (["fly"], "fly"),
         (["filter", "{}"], "filter"),
         (["run"], "CONFIG"),
-        (["run", "poller.yaml", "--template", "template.yaml"], "--template"),
+        (["run", "--template", "missing.yaml"], "missing.yaml"),
+        (["run", "poller.yaml", "--parameter", "A=1"], "--template"),
+        (["run", "--template", "missing.yaml", "--parameter", "A"], "KEY=VALUE"),
+        (["check"], "CONFIG"),
         (["run", "poller.yaml", "--until-idle", "-1"], "--until-idle"),
         (["run", "poller.yaml", "--listen", "0.0.0.0:9310"], "auth"),
         (["run", "poller.yaml", "--state", "dynamodb:poller"], "dynamodb"),
@@ -261,7 +264,6 @@ def test_logs_can_be_json(tmp_path: Path) -> None:
     [
         ("filter", '{"body": ["x"]}', "events.json"),
         ("import", "--function", "orders"),
-        ("run", "--template", "template.yaml", "poller.yaml"),
         ("run", "--reload", "poller.yaml"),
     ],
 )
