@@ -14,7 +14,7 @@ from poller import __version__
 from poller.errors import ConfigError, InvalidConfig, PollerError, plain
 from poller.observe.logs import FORMATS, LEVELS, configure
 
-from . import check, demo, run, unbuilt
+from . import check, demo, importing, run, unbuilt
 
 FAILED, WRONG = 1, 2
 
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for module in (demo, run, check):
+    for module in (demo, run, check, importing):
         module.add_parser(commands, _common())
     unbuilt.add_parsers(commands, _common())
     return parser

@@ -9,7 +9,6 @@ from poller.errors import ConfigError
 
 COMMANDS = {
     "filter": "says which events match a filter pattern",
-    "import": "prints a config made from the mappings of an account",
 }
 RUN_OPTIONS = {"--reload": None}
 

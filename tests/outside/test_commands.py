@@ -53,7 +53,7 @@ def test_the_version_is_one_line() -> None:
     assert version[0].isdigit()
 
 
-@pytest.mark.parametrize("name", ["", "run", "check", "demo"])
+@pytest.mark.parametrize("name", ["", "run", "check", "demo", "import"])
 def test_help_says_how_a_command_is_used(name: str) -> None:
     ended = command(*filter(None, [name]), "--help")
     assert (ended.returncode, ended.stderr) == (DONE, "")
@@ -72,6 +72,8 @@ def test_help_says_how_a_command_is_used(name: str) -> None:
         (["run", "poller.yaml", "--parameter", "A=1"], "--template"),
         (["run", "--template", "missing.yaml", "--parameter", "A"], "KEY=VALUE"),
         (["check"], "CONFIG"),
+        (["import"], "--function"),
+        (["import", "--function", "f", "--endpoint-url", "ftp://h"], "--endpoint-url"),
         (["run", "poller.yaml", "--until-idle", "-1"], "--until-idle"),
         (["run", "poller.yaml", "--listen", "0.0.0.0:9310"], "auth"),
         (["run", "poller.yaml", "--state", "dynamodb:poller"], "dynamodb"),
@@ -263,7 +265,6 @@ def test_logs_can_be_json(tmp_path: Path) -> None:
     "arguments",
     [
         ("filter", '{"body": ["x"]}', "events.json"),
-        ("import", "--function", "orders"),
         ("run", "--reload", "poller.yaml"),
     ],
 )
