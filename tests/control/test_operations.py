@@ -102,6 +102,7 @@ async def test_a_mapping_made_while_the_file_is_reread_runs_with_what_is_new():
         assert old.seen == []
 
 
+@pytest.mark.proves("S2.update", "S2.in-use")
 async def test_an_update_keeps_the_position_and_is_refused_while_another_is_under_way():
     outside = Outside()
     outside.stream.put("k", "k:0")
@@ -131,6 +132,7 @@ async def test_an_update_keeps_the_position_and_is_refused_while_another_is_unde
         assert outside.work.seen == ["k:0", "k:1"]
 
 
+@pytest.mark.proves("S2.pause", "Enabled")
 async def test_disabling_keeps_the_checkpoint_and_enabling_goes_on_there():
     outside = Outside()
     outside.stream.put("k", "k:0")
@@ -147,6 +149,7 @@ async def test_disabling_keeps_the_checkpoint_and_enabling_goes_on_there():
         assert life.api.get(uuid)["State"] == "Enabled"
 
 
+@pytest.mark.proves("Enabled")
 @pytest.mark.parametrize(("request_", "state"), [(ON_STREAM, "Creating"), (ON_QUEUE, "Disabled")])
 async def test_a_mapping_made_disabled_does_nothing_until_it_is_enabled(
     request_: dict[str, Any], state: str
@@ -164,6 +167,7 @@ async def test_a_mapping_made_disabled_does_nothing_until_it_is_enabled(
         await until(lambda: outside.work.seen == ["one"])
 
 
+@pytest.mark.proves("S3.2.latest")
 async def test_latest_is_pinned_before_the_reply_even_if_nothing_was_read_before_a_crash():
     outside = Outside()
     outside.stream.put("k", "old")
@@ -177,6 +181,7 @@ async def test_latest_is_pinned_before_the_reply_even_if_nothing_was_read_before
     assert outside.work.seen == ["new"]
 
 
+@pytest.mark.proves("S2.delete")
 async def test_deleting_drops_the_position_and_a_new_mapping_begins_at_its_own_start():
     outside = Outside()
     outside.stream.put("k", "k:0")
@@ -227,6 +232,7 @@ async def test_what_cannot_be_stored_is_not_there():
         assert (described["State"], described["BatchSize"]) == ("Enabled", 10)
 
 
+@pytest.mark.proves("S7.2.checked")
 async def test_a_destination_that_is_not_there_is_refused():
     outside = Outside()
     async with plane(outside) as life:
@@ -280,6 +286,7 @@ async def test_an_update_to_the_function_of_another_mapping_is_a_conflict():
         assert one in message
 
 
+@pytest.mark.proves("S1.3.file")
 async def test_the_file_adopts_what_the_api_made_with_uuid_and_position():
     outside = Outside()
     outside.stream.put("k", "k:0")
@@ -324,6 +331,7 @@ async def test_what_the_file_says_does_not_disturb_what_the_api_made():
         assert outside.work.seen == ["k:0"]
 
 
+@pytest.mark.proves("Tags")
 async def test_tags_are_kept_beside_a_mapping_that_goes_on_undisturbed():
     outside = Outside()
     async with plane(outside) as life:
@@ -344,6 +352,7 @@ async def test_tags_are_kept_beside_a_mapping_that_goes_on_undisturbed():
         assert life.tagging.tags(arn) == {"b": "3"}
 
 
+@pytest.mark.proves("S1.3.pages")
 async def test_pages_neither_repeat_nor_skip_what_is_there_all_the_time():
     outside = Outside()
     outside.functions |= {f"f{number}": outside.work for number in range(250)}

@@ -37,6 +37,7 @@ def test_an_update_of_a_settled_mapping_begins_by_what_becomes_of_enabled(
     assert updated(settled(enabled=was_enabled), was_enabled=was_enabled, enabled=enabled) is state
 
 
+@pytest.mark.proves("S2.in-use")
 @pytest.mark.parametrize("state", sorted(set(State) - SETTLED))
 @pytest.mark.parametrize("enabled", [True, False])
 def test_nothing_is_updated_while_something_is_under_way(state: State, enabled: bool) -> None:

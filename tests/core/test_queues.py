@@ -121,6 +121,7 @@ def test_a_fast_function_spends_one_receive_on_each_message():
     assert set(life.queue.receives.values()) == {1}
 
 
+@pytest.mark.proves("S8.3.receives")
 def test_messages_of_a_slow_function_are_not_received_before_they_can_run():
     """Five slots of ten messages, and a function that takes most of the visibility timeout."""
     shape = {"count": 200, "flaky": 0.0, "receive_failures": 0.0, "visibility": 30.0, "seed": 3}
@@ -130,6 +131,7 @@ def test_messages_of_a_slow_function_are_not_received_before_they_can_run():
     assert set(life.queue.receives.values()) == {1}
 
 
+@pytest.mark.proves("S8.3.receives")
 @settings(SETTINGS, max_examples=100)
 @given(policies, shapes, st.integers(1, 5))
 def test_no_more_is_received_than_free_slots_can_take(policy: QueuePolicy, shape: dict, slots: int):
@@ -139,6 +141,7 @@ def test_no_more_is_received_than_free_slots_can_take(policy: QueuePolicy, shape
     assert life.queue.deleted == set(range(shape["count"]))
 
 
+@pytest.mark.proves("S8.1.growth")
 def test_the_limit_grows_while_all_slots_are_taken():
     shape = {"count": 2000, "flaky": 0.0, "receive_failures": 0.0, "visibility": 99.0, "seed": 3}
     life = simulation(QueuePolicy(batch_size=1), shape, run_latency=(9.0, 10.0))

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Callable
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -180,6 +181,7 @@ def test_a_filtered_record_never_runs_and_never_holds_up_the_shard(
     assert checker.ran | set(checker.lost) == set(range(0, len(world.records), keep))
 
 
+@pytest.mark.proves("S6.3.bisect")
 @settings(SETTINGS, max_examples=200)
 @given(policies, worlds)
 def test_bisect_gives_up_the_poison_alone(policy: StreamPolicy, shape: dict):
@@ -199,6 +201,7 @@ def test_the_same_seed_gives_the_same_life(policy: StreamPolicy, shape: dict):
     assert first.trace == second.trace
 
 
+@pytest.mark.proves("S5.lanes")
 def test_other_lanes_run_ahead_while_one_is_stuck():
     policy = StreamPolicy(batch_size=10, lanes=4)
     rng = random.Random(5)
@@ -212,6 +215,7 @@ def test_other_lanes_run_ahead_while_one_is_stuck():
     assert checker.ran == {record.index for record in records if lane_of(record, 4) != 2}
 
 
+@pytest.mark.proves("S5.bound")
 def test_a_stuck_lane_bounds_what_is_read():
     policy = StreamPolicy(batch_size=100, lanes=2)
     rng = random.Random(5)

@@ -132,6 +132,7 @@ async def test_an_outage_shorter_than_five_minutes_only_delays(
     assert len(scene.failed) == len(attempts) - 1
 
 
+@pytest.mark.proves("S7.3.kept")
 async def test_an_outage_longer_than_five_minutes_keeps_the_document(
     now: Callable[[], float], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -257,6 +258,7 @@ async def test_a_round_that_is_cancelled_drops_only_what_was_sent() -> None:
     assert await scene.kept() == failures(1, BUCKET)
 
 
+@pytest.mark.proves("S7.3.kept")
 @pytest.mark.parametrize("state_outage", [0, 1000])
 async def test_kept_documents_are_sent_soon_after_the_destination_works_again(
     state_outage: float, now: Callable[[], float]

@@ -166,6 +166,7 @@ STREAM_SCRIPTS: dict[str, tuple[dict[str, Any], tuple[Any, ...], dict[str, float
 }
 
 
+@pytest.mark.proves("S11.1.counts")
 @pytest.mark.parametrize("name", STREAM_SCRIPTS)
 async def test_a_stream_counts_as_aws_does(name: str) -> None:
     settings, replies, expected = STREAM_SCRIPTS[name]
@@ -309,6 +310,7 @@ QUEUE_SCRIPTS: dict[str, tuple[dict[str, Any], tuple[Any, ...], dict[str, float]
 }
 
 
+@pytest.mark.proves("S11.1.counts")
 @pytest.mark.parametrize("name", QUEUE_SCRIPTS)
 async def test_a_queue_counts_as_aws_does(name: str) -> None:
     settings, replies, expected = QUEUE_SCRIPTS[name]

@@ -78,6 +78,7 @@ def nonzero(counts: Counts) -> dict[str, float]:
     return {name: value for name in COUNTS if (value := getattr(counts, name))}
 
 
+@pytest.mark.proves("S11.1.counts")
 @pytest.mark.parametrize(
     ("unit", "steps", "expected"),
     [
@@ -175,6 +176,7 @@ def test_what_a_broken_machine_had_under_way_is_not_counted_by_the_next_one() ->
     assert tally.in_flight(SHARD.mapping) == 0
 
 
+@pytest.mark.proves("S11.1.age")
 def test_the_iterator_age_is_that_of_the_last_record_when_its_batch_was_sent() -> None:
     tally = Tally()
     tally.saw(SHARD, Started(), [], NOW)

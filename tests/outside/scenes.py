@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from tests.functions import Answer, Call, Function, errored, failed_items, function
+from tests.outside.by_api import created
 from tests.outside.poller_process import LOG_TAIL_BYTES, Running, poller
 from tests.servers import Queue, Stream, Table, aws, new_queue, new_stream, new_table
 from tests.waiting import TIMEOUT, eventually
@@ -133,19 +134,28 @@ class Scene:
 
 
 @contextlib.contextmanager
-def staged(url: str, plans: Mapping[str, Plan], **aws_config: Any) -> Iterator[dict[str, Scene]]:
-    """A poller that runs all `plans` at the server `url`; names are those of functions too."""
+def staged(
+    url: str, plans: Mapping[str, Plan], *, by_api: bool = False, **aws_config: Any
+) -> Iterator[dict[str, Scene]]:
+    """A poller that runs all `plans` at the server `url`; names are those of functions too.
+
+    Mappings are in its config file, or are made through its API.
+    """
     with contextlib.ExitStack() as stack:
         scenes = {name: _scene(stack, url, name, plan) for name, plan in plans.items()}
+        mappings = [_mapping(scenes[name], plan) for name, plan in plans.items()]
         config = {
             "aws": {"endpoint_url": url, "region": REGION, **aws_config},
             "functions": {
                 name: {"url": scenes[name].stub.url, "timeout": FUNCTION_TIMEOUT, **plan.function}
                 for name, plan in plans.items()
             },
-            "mappings": [_mapping(scenes[name], plan) for name, plan in plans.items()],
+            "mappings": [] if by_api else mappings,
         }
         running = stack.enter_context(poller(config))
+        if by_api:
+            for each in mappings:
+                created(running, **each)
         for scene in scenes.values():
             scene.running = running
         yield scenes

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.functions import Answer, Call, Function, function
+from tests.outside.by_api import created
 from tests.outside.poller_process import Running
 from tests.outside.watched import Mapped, config, uuid_of, watched
 from tests.servers import Queue, aws, new_queue
@@ -83,8 +84,11 @@ class Lanes:
 
 
 @contextlib.contextmanager
-def lanes(url: str, wanted: Mapping[str, Wanted]) -> Iterator[Lanes]:
-    """All lanes, on the SQS server at `url`, with poller at work on them."""
+def lanes(url: str, wanted: Mapping[str, Wanted], *, by_api: bool = False) -> Iterator[Lanes]:
+    """All lanes, on the SQS server at `url`, with poller at work on them.
+
+    Mappings are in its config file, or are made through its API.
+    """
     with contextlib.ExitStack() as stack:
         made = {
             name: _lane(url, one, stack.enter_context(function(one.answers)))
@@ -94,7 +98,14 @@ def lanes(url: str, wanted: Mapping[str, Wanted]) -> Iterator[Lanes]:
             Mapped(lane.queue.arn, lane.function, wanted[name].settings)
             for name, lane in made.items()
         ]
-        running = stack.enter_context(watched(config(url, *mapped)))
+        settings = config(url, *mapped)
+        mappings = settings["mappings"]
+        if by_api:
+            settings["mappings"] = []
+        running = stack.enter_context(watched(settings))
+        if by_api:
+            for each in mappings:
+                created(running, **each)
         yield Lanes(running, made)
 
 

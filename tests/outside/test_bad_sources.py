@@ -6,6 +6,8 @@ import contextlib
 import uuid
 from collections.abc import Mapping
 
+import pytest
+
 from tests.faults import Answer as Reply
 from tests.faults import Call as Request
 from tests.faults import Close, Cut, Delay, Fault, Proxy, Reset, faulty, refused, throttled
@@ -221,6 +223,7 @@ def test_without_credentials_there_is_one_line_that_says_so(ministack_url: str) 
         assert "credentials" in line
 
 
+@pytest.mark.proves("S1.2.visibility")
 def test_a_queue_that_hides_messages_for_less_than_the_functions_timeout_is_refused(
     ministack_url: str,
 ) -> None:

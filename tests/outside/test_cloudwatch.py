@@ -53,6 +53,7 @@ def uuids(running: Any) -> Mapping[str, str]:
     return {each["function"]: uuid for uuid, each in running.lag()["mappings"].items()}
 
 
+@pytest.mark.proves("S11.1.cloudwatch")
 def test_cloudwatch_is_told_of_mappings_that_ask_for_it_and_of_no_others(moto_url: str) -> None:
     stream, queue = new_stream(moto_url), new_queue(moto_url)
     put(moto_url, stream, "a", "b", "c")

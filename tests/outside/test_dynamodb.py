@@ -109,6 +109,7 @@ def expected_event(stream: Stream, images: Images) -> str:
     return f'{{"Records":[{",".join(records)}]}}'
 
 
+@pytest.mark.proves("D23", "D24", "EventSourceArn", "FunctionName")
 @pytest.mark.parametrize("server", ["ministack", "moto"])
 def test_an_event_is_that_of_aws_to_the_byte_in_every_view(
     server: str, request: pytest.FixtureRequest
@@ -223,6 +224,7 @@ def scenes(ministack_url: str) -> Iterator[dict[str, Scene]]:
         yield scenes
 
 
+@pytest.mark.proves("FunctionResponseTypes")
 @pytest.mark.parametrize("name", SUCCESSES)
 def test_a_response_without_failures_is_a_success(name: str, scenes: dict[str, Scene]) -> None:
     scene = scenes[f"succeeds-{name}"]
@@ -231,6 +233,7 @@ def test_a_response_without_failures_is_a_success(name: str, scenes: dict[str, S
     scene.until(lambda: scene.metric("poller_records_succeeded_total") == 3)
 
 
+@pytest.mark.proves("D39", "FunctionResponseTypes", "MaximumRetryAttempts")
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_response_that_condemns_the_batch_is_retried_and_recorded(
     name: str, scenes: dict[str, Scene]
@@ -263,14 +266,17 @@ def assert_given_up(
     )
 
 
+@pytest.mark.proves("R1.5.progress", "FunctionResponseTypes", "MaximumRetryAttempts")
 def test_progress_starts_the_retries_anew(scenes: dict[str, Scene]) -> None:
     assert_given_up(scenes["progress"], "f", ["abc", "def", *"ffff"], 4, None)
 
 
+@pytest.mark.proves("BisectBatchOnFunctionError")
 def test_bisecting_goes_on_in_order_until_the_poison_is_alone(scenes: dict[str, Scene]) -> None:
     assert_given_up(scenes["bisect"], "c", ["abcd", "ab", "cd", "c", "c", "d"], 2)
 
 
+@pytest.mark.proves("D32", "R1.4.payload", "DestinationConfig")
 @pytest.mark.parametrize("kind", ["sqs", "sns", "s3"])
 def test_every_destination_gets_the_document(kind: str, scenes: dict[str, Scene]) -> None:
     scene = scenes[f"retries-to-{kind}"]
@@ -306,6 +312,7 @@ def briefly(_call: Call) -> Answer:
     return Answer(delay=0.01)
 
 
+@pytest.mark.proves("S5.order", "BatchSize", "ParallelizationFactor", "StartingPosition")
 def test_ten_lanes_bring_every_change_once_and_in_order_per_item(ministack_url: str) -> None:
     stream = stream_of(new_table(ministack_url, "NEW_IMAGE"))
     dynamodb = aws("dynamodb", ministack_url)
@@ -331,6 +338,7 @@ def test_ten_lanes_bring_every_change_once_and_in_order_per_item(ministack_url: 
         assert earlier.ended <= later.started
 
 
+@pytest.mark.proves("StartingPosition")
 def test_latest_brings_what_comes_after_enabled_also_over_restarts(
     ministack_url: str, tmp_path: Path
 ) -> None:

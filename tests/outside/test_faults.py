@@ -309,6 +309,7 @@ def test_faults_leave_the_order_of_each_key(story: Story, flow: str) -> None:
     assert story.deliveries.disorder(flow) == []
 
 
+@pytest.mark.proves("S3.1.expired", "S3.1.throttled")
 @pytest.mark.parametrize("flow", [*READING, *UNSEEN, "steady"])
 def test_faults_of_reading_a_stream_repeat_nothing(story: Story, flow: str) -> None:
     assert story.deliveries.repeats(flow) == {}
@@ -334,6 +335,7 @@ def test_a_function_that_is_down_is_one_line_and_one_when_it_is_back(
     assert len(lines(story.log, flow, " INFO the function is reached again")) == 1
 
 
+@pytest.mark.proves("S8.3.undeleted")
 def test_messages_that_cannot_be_deleted_come_again_and_that_is_told_once(story: Story) -> None:
     assert story.deliveries.repeats("delete_broken")
     for flow in DELETING:

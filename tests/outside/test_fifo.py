@@ -122,6 +122,7 @@ def overlaps(lane: Lane) -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.proves("R1.3.fifo")
 def test_a_message_says_its_group_its_number_and_its_deduplication_id(at_work: Lanes) -> None:
     lane = at_work["shape"]
     lane.empties()
@@ -134,6 +135,7 @@ def test_a_message_says_its_group_its_number_and_its_deduplication_id(at_work: L
     assert record["eventSourceARN"] == lane.queue.arn
 
 
+@pytest.mark.proves("D57", "BatchSize")
 def test_one_group_runs_in_order_and_never_twice_at_once(at_work: Lanes) -> None:
     lane = at_work["one group"]
     lane.empties()
@@ -141,6 +143,7 @@ def test_one_group_runs_in_order_and_never_twice_at_once(at_work: Lanes) -> None
     assert lane.function.running_max == 1
 
 
+@pytest.mark.proves("S8.4.groups")
 def test_groups_run_side_by_side_each_in_its_order(at_work: Lanes) -> None:
     lane = at_work["slow"]
     lane.empties()
@@ -150,6 +153,7 @@ def test_groups_run_side_by_side_each_in_its_order(at_work: Lanes) -> None:
     assert lane.function.running_max <= len(GROUPS)
 
 
+@pytest.mark.proves("S8.4.groups", "BatchSize")
 def test_a_batch_keeps_the_order_of_the_groups_in_it(at_work: Lanes) -> None:
     lane = at_work["slow in batches"]
     lane.empties()
@@ -160,6 +164,7 @@ def test_a_batch_keeps_the_order_of_the_groups_in_it(at_work: Lanes) -> None:
     assert sum(sizes) == len(MIXED)
 
 
+@pytest.mark.proves("S8.4.failed")
 def test_a_failure_holds_back_its_group_and_no_other(at_work: Lanes) -> None:
     lane = at_work["failing"]
     lane.empties()
@@ -171,6 +176,7 @@ def test_a_failure_holds_back_its_group_and_no_other(at_work: Lanes) -> None:
     assert set(bodies[again + 1 :]) == {"a2", "a3"}, "the other group is done before that"
 
 
+@pytest.mark.proves("R1.6.fifo-report", "S8.4.partial", "FunctionResponseTypes")
 def test_exactly_the_messages_that_were_not_reported_are_deleted(at_work: Lanes) -> None:
     lane = at_work["partial"]
     lane.function.wait(lambda: len(lane.function.calls) >= 2)

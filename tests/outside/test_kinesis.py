@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import time
 import uuid
@@ -45,6 +46,9 @@ TEXTS = [str(number) for number in range(25)]
 
 # Events.
 
+# Of the KPL: its magic number, one record {"a": 1} under the key "inner", and their MD5.
+_INNER = b"\x0a\x05inner\x1a\x0c\x08\x00\x1a\x08" + b'{"a": 1}'
+AGGREGATED = b"\xf3\x89\x9a\xc2" + _INNER + hashlib.md5(_INNER).digest()
 ODD_RECORDS = [
     (b"hello", "key"),
     (b"", "empty"),
@@ -55,6 +59,7 @@ ODD_RECORDS = [
     (b"\xff\xfe", "<&>"),
     (b"9" * 17, "7"),
     (b"\n", "tab\tnewline\n"),
+    (AGGREGATED, "kpl"),
     (b"last", "key"),
 ]
 
@@ -88,6 +93,7 @@ def expected_event(stream: Stream, records: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+@pytest.mark.proves("D22", "S3.4.standard", "EventSourceArn", "FunctionName")
 @pytest.mark.parametrize("server", ["moto", "ministack", "kinesalite"])
 def test_an_event_is_that_of_aws_to_the_byte(server: str, request: pytest.FixtureRequest) -> None:
     url = request.getfixturevalue(f"{server}_url")
@@ -116,6 +122,7 @@ def briefly(_call: Call) -> Answer:
     return Answer(delay=0.01)
 
 
+@pytest.mark.proves("D27", "S5.order", "BatchSize", "ParallelizationFactor")
 @pytest.mark.parametrize("server", ["ministack", "kinesalite"])
 def test_every_record_of_every_shard_comes_once_and_in_order_per_key(
     server: str, request: pytest.FixtureRequest
@@ -184,10 +191,11 @@ PLANS = {
 
 @pytest.fixture(scope="module")
 def scenes(moto_url: str) -> Iterator[dict[str, Scene]]:
-    with staged(moto_url, PLANS) as scenes:
+    with staged(moto_url, PLANS, by_api=True) as scenes:
         yield scenes
 
 
+@pytest.mark.proves("S4.1.window", "MaximumBatchingWindowInSeconds")
 def test_a_window_collects_until_it_is_over(scenes: dict[str, Scene]) -> None:
     scene = scenes["window"]
     scene.put("a")
@@ -199,6 +207,7 @@ def test_a_window_collects_until_it_is_over(scenes: dict[str, Scene]) -> None:
     assert scene.metric("poller_batches_closed_total", reason="window") == 1
 
 
+@pytest.mark.proves("S4.1.full", "BatchSize")
 def test_a_full_batch_does_not_wait_for_its_window(scenes: dict[str, Scene]) -> None:
     scene = scenes["full-window"]
     scene.until(lambda: scene.metric("poller_records_polled_total") == 2)
@@ -209,6 +218,7 @@ def test_a_full_batch_does_not_wait_for_its_window(scenes: dict[str, Scene]) -> 
     assert scene.metric("poller_batches_closed_total", reason="count") == 1
 
 
+@pytest.mark.proves("D28", "BatchSize", "StartingPosition")
 def test_the_horizon_is_where_reading_begins_and_what_comes_later_follows(
     scenes: dict[str, Scene],
 ) -> None:
@@ -221,6 +231,7 @@ def test_the_horizon_is_where_reading_begins_and_what_comes_later_follows(
     assert max(map(len, scene.batches)) <= 10
 
 
+@pytest.mark.proves("D30", "BatchSize", "ParallelizationFactor")
 def test_a_shard_runs_one_batch_at_a_time(scenes: dict[str, Scene]) -> None:
     scene = scenes["serial"]
 
@@ -228,6 +239,7 @@ def test_a_shard_runs_one_batch_at_a_time(scenes: dict[str, Scene]) -> None:
     assert scene.stub.running_max == 1
 
 
+@pytest.mark.proves("S4.1.bytes")
 def test_an_event_is_never_larger_than_six_megabytes(scenes: dict[str, Scene]) -> None:
     scene = scenes["big"]
 
@@ -243,6 +255,7 @@ def test_an_event_is_never_larger_than_six_megabytes(scenes: dict[str, Scene]) -
 # Positions.
 
 
+@pytest.mark.proves("D29", "StartingPosition", "StartingPositionTimestamp")
 def test_latest_brings_what_comes_after_enabled_also_over_restarts(
     moto_url: str, tmp_path: Path
 ) -> None:
@@ -373,6 +386,7 @@ def request_id_of(document: str) -> str:
     return str(uuid.UUID(json.loads(document)["requestContext"]["requestId"]))
 
 
+@pytest.mark.proves("D43", "S4.1.too-large", "MaximumRecordAgeInSeconds", "DestinationConfig")
 def test_records_too_old_or_too_large_are_recorded_alone_and_never_sent(moto_url: str) -> None:
     conditions = {"old": "RecordAgeExceeded", "huge": "RecordTooLarge"}
     plans = {
@@ -400,6 +414,7 @@ def test_records_too_old_or_too_large_are_recorded_alone_and_never_sent(moto_url
                 )
 
 
+@pytest.mark.proves("R1.4.while-retrying", "MaximumRecordAgeInSeconds")
 @pytest.mark.slow
 def test_records_expire_before_they_are_read_and_while_they_are_retried(moto_url: str) -> None:
     stream, queue = new_stream(moto_url), new_queue(moto_url)

@@ -156,6 +156,12 @@ PLANS = {
         records="ab",
         failures_to="sqs",
     ),
+    "two-poisons": Plan(
+        settings={"BatchSize": 1, "MaximumRetryAttempts": 0},
+        answers=fail_on("a", "b"),
+        records="abc",
+        failures_to="sqs",
+    ),
     "unreachable": Plan(settings={"BatchSize": 1, "MaximumRetryAttempts": 0}),
 }
 
@@ -166,7 +172,7 @@ def throttle() -> Answer:
 
 @pytest.fixture(scope="module")
 def scenes(moto_url: str) -> Iterator[dict[str, Scene]]:
-    with staged(moto_url, PLANS) as scenes:
+    with staged(moto_url, PLANS, by_api=True) as scenes:
         yield scenes
 
 
@@ -174,6 +180,7 @@ def request_id(call: Call) -> str:
     return call.headers["X-Amzn-RequestId"]
 
 
+@pytest.mark.proves("D36", "R1.1.empty-payload", "FunctionResponseTypes")
 @pytest.mark.parametrize("name", SUCCESSES)
 def test_a_response_without_failures_is_a_success(name: str, scenes: dict[str, Scene]) -> None:
     scene = scenes[f"succeeds-{name}"]
@@ -183,6 +190,7 @@ def test_a_response_without_failures_is_a_success(name: str, scenes: dict[str, S
     assert scene.metric("poller_retries_total") == 0
 
 
+@pytest.mark.proves("D37", "D38", "FunctionResponseTypes", "MaximumRetryAttempts")
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_response_that_condemns_the_batch_is_retried_and_recorded(
     name: str, scenes: dict[str, Scene]
@@ -201,6 +209,7 @@ def test_a_response_that_condemns_the_batch_is_retried_and_recorded(
     )
 
 
+@pytest.mark.proves("S6.1.request-id")
 def test_every_retry_is_the_same_event_under_a_request_id_of_its_own(
     scenes: dict[str, Scene],
 ) -> None:
@@ -212,6 +221,7 @@ def test_every_retry_is_the_same_event_under_a_request_id_of_its_own(
     assert len({request_id(call) for call in tries}) == 3
 
 
+@pytest.mark.proves("D31", "MaximumRetryAttempts", "DestinationConfig")
 @pytest.mark.parametrize("retries", [0, 1])
 def test_retries_run_out_into_a_queue_and_the_shard_moves_on(
     retries: int, scenes: dict[str, Scene]
@@ -232,6 +242,7 @@ def test_retries_run_out_into_a_queue_and_the_shard_moves_on(
     assert scene.metric("poller_records_dropped_total") == 0
 
 
+@pytest.mark.proves("D33", "DestinationConfig")
 def test_a_topic_gets_the_same_document(scenes: dict[str, Scene]) -> None:
     scene = scenes["retries-1-to-sns"]
 
@@ -246,6 +257,7 @@ def test_a_topic_gets_the_same_document(scenes: dict[str, Scene]) -> None:
     )
 
 
+@pytest.mark.proves("D34", "R1.4.payload", "DestinationConfig")
 def test_a_bucket_gets_the_document_with_the_event_as_text(scenes: dict[str, Scene]) -> None:
     scene = scenes["retries-1-to-s3"]
 
@@ -266,6 +278,7 @@ def test_a_bucket_gets_the_document_with_the_event_as_text(scenes: dict[str, Sce
     assert re.fullmatch(f"aws/lambda/{scene.uuid}/{SHARD}/{day}/{re.escape(second)}-{UUID}", key)
 
 
+@pytest.mark.proves("D44", "BisectBatchOnFunctionError")
 @pytest.mark.parametrize(
     ("name", "batches", "poison", "invocations"),
     [
@@ -291,6 +304,25 @@ def test_bisecting_goes_on_in_order_until_the_poison_is_alone(
     )
 
 
+@pytest.mark.proves("S6.3.merged")
+def test_each_batch_that_is_given_up_has_a_document_of_its_own(scenes: dict[str, Scene]) -> None:
+    scene = scenes["two-poisons"]
+
+    scene.after(3)
+    found = sorted(scene.documents(2), key=lambda each: first_of(json.loads(each)))
+    assert found == [
+        document(scene, timestamp_of(each), [record], request_id=request_id(call), invocations=1)
+        for each, record, call in zip(
+            found, read(scene.url, scene.stream)[:2], scene.stub.calls[:2], strict=True
+        )
+    ]
+
+
+def first_of(document: Any) -> int:
+    return int(document["KinesisBatchInfo"]["startSequenceNumber"])
+
+
+@pytest.mark.proves("S6.4.error", "BisectBatchOnFunctionError")
 def test_one_poison_among_many_costs_no_other_record(scenes: dict[str, Scene]) -> None:
     scene = scenes["bisect-fifty"]
 
@@ -308,6 +340,7 @@ def test_one_poison_among_many_costs_no_other_record(scenes: dict[str, Scene]) -
     assert list(chain.from_iterable(done)) == [str(number) for number in range(50) if number != 37]
 
 
+@pytest.mark.proves("S6.4.partial", "BisectBatchOnFunctionError")
 def test_a_partial_response_is_not_halved(scenes: dict[str, Scene]) -> None:
     scene = scenes["bisect-reported"]
 
@@ -324,6 +357,7 @@ def test_a_partial_response_is_not_halved(scenes: dict[str, Scene]) -> None:
     )
 
 
+@pytest.mark.proves("D40", "FunctionResponseTypes")
 def test_a_partial_response_is_a_checkpoint(scenes: dict[str, Scene]) -> None:
     scene = scenes["fails-once"]
 
@@ -331,6 +365,7 @@ def test_a_partial_response_is_a_checkpoint(scenes: dict[str, Scene]) -> None:
     scene.until(lambda: scene.metric("poller_records_succeeded_total") == 3)
 
 
+@pytest.mark.proves("D41", "FunctionResponseTypes")
 def test_of_several_reported_records_the_lowest_counts(scenes: dict[str, Scene]) -> None:
     scene = scenes["lowest-wins"]
 
@@ -339,6 +374,7 @@ def test_of_several_reported_records_the_lowest_counts(scenes: dict[str, Scene])
     assert first.answer == failed_items(sequence(first, "d"), sequence(first, "b"))
 
 
+@pytest.mark.proves("R1.5.progress", "FunctionResponseTypes", "MaximumRetryAttempts")
 @pytest.mark.parametrize(
     ("name", "batches", "invocations"),
     [
@@ -363,6 +399,7 @@ def test_progress_starts_the_retries_anew(
     )
 
 
+@pytest.mark.proves("D42", "FunctionResponseTypes")
 def test_without_the_setting_reported_failures_are_ignored(scenes: dict[str, Scene]) -> None:
     scene = scenes["not-reporting"]
 
@@ -370,6 +407,7 @@ def test_without_the_setting_reported_failures_are_ignored(scenes: dict[str, Sce
     scene.until(lambda: scene.metric("poller_records_succeeded_total") == 3)
 
 
+@pytest.mark.proves("S7.3.dropped")
 def test_without_a_destination_records_are_dropped_and_counted(scenes: dict[str, Scene]) -> None:
     scene = scenes["dropped"]
 
@@ -378,6 +416,7 @@ def test_without_a_destination_records_are_dropped_and_counted(scenes: dict[str,
     assert scene.metric("poller_records_dropped_total", shard=SHARD) == 2
 
 
+@pytest.mark.proves("S6.1.timeout")
 def test_a_timeout_is_a_function_error(scenes: dict[str, Scene]) -> None:
     scene = scenes["times-out"]
 
@@ -392,6 +431,7 @@ def test_a_timeout_is_a_function_error(scenes: dict[str, Scene]) -> None:
     scene.until(lambda: scene.batches == [["a"], ["b"]])
 
 
+@pytest.mark.proves("S6.1.not-reached")
 def test_throttling_waits_as_told_and_spends_no_retries(scenes: dict[str, Scene]) -> None:
     scene = scenes["throttled"]
 
@@ -409,6 +449,7 @@ def test_throttling_waits_as_told_and_spends_no_retries(scenes: dict[str, Scene]
     assert scene.metric("poller_invocations_total", outcome="refused") == 2
 
 
+@pytest.mark.proves("S6.1.not-reached")
 def test_a_function_that_is_not_reached_spends_no_retries(scenes: dict[str, Scene]) -> None:
     scene = scenes["unreachable"]
     scene.stub.down()

@@ -134,6 +134,7 @@ def test_resharding_keeps_the_order_of_each_key(story: Story, flow: str) -> None
     assert story.deliveries.disorder(flow) == []
 
 
+@pytest.mark.proves("S3.2.children")
 @pytest.mark.parametrize("flow", ["steady", "earlier"])
 def test_resharding_delivers_exactly_once_where_nothing_fails(story: Story, flow: str) -> None:
     assert story.deliveries.missing(flow, story.items[flow]) == set()
@@ -153,6 +154,7 @@ def test_resharding_repeats_only_what_failed(story: Story, flow: str) -> None:
     assert sorted(succeeded) == sorted(story.items[flow])
 
 
+@pytest.mark.proves("S3.2.parents")
 @pytest.mark.parametrize("flow", FLOWS)
 def test_no_shard_runs_before_its_parents_have_ended(story: Story, flow: str) -> None:
     deliveries, parents = story.deliveries.of(flow), story.parents[flow]

@@ -25,6 +25,7 @@ TABLE = f"arn:aws:dynamodb:eu-west-1:{ACCOUNT}:table/users/stream/2026-01-31T12:
 QUEUE = f"arn:aws:sqs:us-east-1:{ACCOUNT}:jobs"
 
 
+@pytest.mark.proves("EventSourceArn")
 @pytest.mark.parametrize(
     ("arn", "kind", "region", "name", "fifo"),
     [
@@ -44,6 +45,7 @@ def test_streams_and_queues_are_sources(
     assert source.fifo is fifo
 
 
+@pytest.mark.proves("S1.1.other-sources")
 @pytest.mark.parametrize(
     ("arn", "message"),
     [
@@ -110,6 +112,7 @@ def test_queues_topics_and_buckets_are_failure_destinations(
     assert parse_destination(arn) == destination
 
 
+@pytest.mark.proves("S7.2.fifo")
 @pytest.mark.parametrize(
     ("arn", "message"),
     [
@@ -127,6 +130,7 @@ def test_other_failure_destinations_are_refused(arn: str, message: str) -> None:
     assert message in error.value.message
 
 
+@pytest.mark.proves("FunctionName")
 @pytest.mark.parametrize(
     ("text", "key", "arn_end"),
     [

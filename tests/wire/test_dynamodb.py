@@ -71,6 +71,7 @@ def record(**change: Any) -> dict[str, Any]:
     return {"eventID": "e", "eventName": "INSERT", "dynamodb": {**basics, **change}}
 
 
+@pytest.mark.proves("S10.ttl")
 def test_an_event_is_what_aws_sends_byte_for_byte() -> None:
     source = b"""{"NextShardIterator":"i","Records":[{"awsRegion":"eu-west-1","dynamodb":{
         "SequenceNumber":"42","OldImage":{"id":{"S":"a"},"n":{"N":"1"}},"SizeBytes":70,

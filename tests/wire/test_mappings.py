@@ -307,6 +307,7 @@ ILLEGAL = [
 ]  # fmt: skip
 
 
+@pytest.mark.proves("KMSKeyArn", "S1.2.fifo-window", "R1.2.dynamodb-timestamp")
 @pytest.mark.parametrize(
     ("request_", "name", "value", "problem"),
     [
@@ -332,6 +333,7 @@ EXAMPLES: dict[str, Any] = {
 }
 
 
+@pytest.mark.proves("S1.1.inapplicable", "R1.2.queue-destination")
 @pytest.mark.parametrize(
     ("request_", "name"),
     [

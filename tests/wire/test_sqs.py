@@ -135,6 +135,7 @@ def test_a_garbled_reply_is_a_value_error(garbled: bytes) -> None:
         CODEC.messages(garbled)
 
 
+@pytest.mark.proves("S8.2.hidden")
 @pytest.mark.parametrize(
     ("queue", "window", "function", "visibility"),
     [
@@ -155,6 +156,7 @@ def test_messages_are_hidden_for_as_long_as_the_rule_says(
     assert effective_visibility(queue, window, function) == visibility
 
 
+@pytest.mark.proves("S8.1.poll")
 def test_a_receive_passes_what_it_must() -> None:
     assert json.loads(sqs.receive_request("u", 25, 61, None)) == {
         "QueueUrl": "u",
