@@ -20,6 +20,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from tests.functions import Answer, Call
@@ -240,6 +241,34 @@ class Deliveries:
         counted = Counter(item for delivery in self.of(flow) for item in delivery.items)
         return {item: times for item, times in counted.items() if times > 1}
 
+    def repeats_beyond_the_last_batch(
+        self, flow: str, ends: Sequence[int], places: Callable[[Delivery], Collection[str]]
+    ) -> list[str]:
+        """Items that came again although, when their run ended, a later batch of their place had
+        begun.
+
+        A batch begins only once what went before it is durable.  `ends`: how many deliveries there
+        had been by the end of each run; `places` of a delivery are its shard or its keys.
+        """
+        wrong = []
+        seen: set[Item] = set()
+        last: dict[str, set[Item]] = {}
+        all_deliveries = self.of(flow)
+        for start, end in pairwise([0, *ends, len(all_deliveries)]):
+            last_before, seen_before = dict(last), set(seen)
+            seen_now: set[Item] = set()
+            for delivery in all_deliveries[start:end]:
+                may_repeat = set[Item]().union(
+                    *(last_before.get(it, ()) for it in places(delivery))
+                )
+                again = set(delivery.items) & (seen_before | seen_now)
+                if too_many := again & seen_now | (again - may_repeat):
+                    wrong.append(f"call {delivery.call.number}: {sorted(too_many)}")
+                seen_now |= set(delivery.items)
+                last.update({place: set(delivery.items) for place in places(delivery)})
+            seen |= seen_now
+        return wrong
+
     def disorder(self, flow: str) -> list[str]:
         """Where a key was out of order: nothing runs before what is older has succeeded.
 
@@ -249,7 +278,7 @@ class Deliveries:
         done: Counter[str] = Counter()  # the numbers of a key that have succeeded
         ends: dict[str, float] = {}
         for delivery in self.of(flow):
-            for key, numbers in _by_key(delivery.items).items():
+            for key, numbers in _numbers(delivery.items).items():
                 if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
                     found.append(f"call {delivery.call.number}: {key} {numbers}")
                 if numbers[0] > done[key]:
@@ -262,7 +291,16 @@ class Deliveries:
         return found
 
 
-def _by_key(items: Sequence[Item]) -> dict[str, list[int]]:
+def by_shard(delivery: Delivery) -> Collection[str]:
+    return [delivery.shard]
+
+
+def by_key(delivery: Delivery) -> Collection[str]:
+    return {item.key for item in delivery.items}
+
+
+def _numbers(items: Sequence[Item]) -> dict[str, list[int]]:
+    """The numbers of each key."""
     found: dict[str, list[int]] = {}
     for key, number in items:
         found.setdefault(key, []).append(number)

@@ -20,6 +20,8 @@ from tests.outside.flows import (
     Delivery,
     Item,
     Producer,
+    by_key,
+    by_shard,
     config,
     produced,
     streams,
@@ -233,40 +235,16 @@ def test_order_for_each_key_holds_through_crashes(story: Story, flow: str) -> No
 
 
 def test_without_lanes_a_crash_repeats_at_most_the_last_batch_of_each_shard(story: Story) -> None:
-    assert repeats_beyond_the_last_batch(story, "one_lane", lambda delivery: [delivery.shard]) == []
+    ends = [end["one_lane"] for end in story.ends]
+
+    assert story.deliveries.repeats_beyond_the_last_batch("one_lane", ends, by_shard) == []
 
 
 @pytest.mark.parametrize("flow", STREAMS)
 def test_a_crash_repeats_of_a_key_at_most_its_last_batch(story: Story, flow: str) -> None:
-    def keys(delivery: Delivery) -> set[str]:
-        return {item.key for item in delivery.items}
+    ends = [end[flow] for end in story.ends]
 
-    assert repeats_beyond_the_last_batch(story, flow, keys) == []
-
-
-def repeats_beyond_the_last_batch(story: Story, flow: str, places: Any) -> list[str]:
-    """Items that came again although, when their run ended, a later batch of their place had begun.
-
-    A batch begins only once what went before it is durable; `places` are a delivery's shard or its
-    keys.
-    """
-    wrong = []
-    seen: set[Item] = set()
-    last: dict[str, set[Item]] = {}
-    all_deliveries = story.deliveries.of(flow)
-    starts = [0, *(end[flow] for end in story.ends)]
-    for start, end in zip(starts, [*starts[1:], len(all_deliveries)], strict=True):
-        last_before, seen_before = dict(last), set(seen)
-        seen_now: set[Item] = set()
-        for delivery in all_deliveries[start:end]:
-            may_repeat = set[Item]().union(*(last_before.get(it, ()) for it in places(delivery)))
-            again = set(delivery.items) & (seen_before | seen_now)
-            if too_many := again & seen_now | (again - may_repeat):
-                wrong.append(f"call {delivery.call.number}: {sorted(too_many)}")
-            seen_now |= set(delivery.items)
-            last.update({place: set(delivery.items) for place in places(delivery)})
-        seen |= seen_now
-    return wrong
+    assert story.deliveries.repeats_beyond_the_last_batch(flow, ends, by_key) == []
 
 
 @pytest.mark.parametrize("flow", ["standard", "fifo"])
