@@ -14,7 +14,7 @@ from poller import __version__
 from poller.errors import ConfigError, InvalidConfig, PollerError, plain
 from poller.observe.logs import FORMATS, LEVELS, configure
 
-from . import check, demo, importing, run, unbuilt
+from . import check, demo, filter, importing, run
 
 FAILED, WRONG = 1, 2
 
@@ -69,9 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for module in (demo, run, check, importing):
+    for module in (demo, run, check, filter, importing):
         module.add_parser(commands, _common())
-    unbuilt.add_parsers(commands, _common())
     return parser
 
 

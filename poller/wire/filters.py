@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from .arns import SourceKind
+from .misses import misses
 from .pattern_values import PatternError
 from .patterns import Pattern
 from .problems import one_line
@@ -35,6 +36,7 @@ class Filter:
 
     def __init__(self, kind: SourceKind, text: str) -> None:
         """Raises PatternError."""
+        self._kind = kind
         self.pattern = pattern = Pattern(text)
         name, source = DATA[kind], _KINDS[kind]
         fields, whole = pattern.bits(name, below=True), pattern.bits(name, below=False)
@@ -47,6 +49,13 @@ class Filter:
             f'no {source} record has "{one_line(unknown)}"; there are {", ".join(MEMBERS[kind])}'
             for unknown in sorted(pattern.names - set(MEMBERS[kind]))
         )
+
+    def misses(self, record: Mapping[str, Any]) -> list[str]:
+        """What kept a record of an event from matching; nothing if it matches."""
+        fields, is_json = seen_in_event(self._kind, record)
+        name = DATA[self._kind]
+        unfit = f"{name} is JSON, not text" if is_json else f"{name} is no JSON object"
+        return misses(self.pattern, fields, allowed=self.allowed(is_json), unfit=unfit)
 
     def matches(self, fields: dict[str, Any], is_json: bool) -> bool:
         return self.pattern.matches(fields, self.allowed(is_json))

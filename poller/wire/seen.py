@@ -99,7 +99,10 @@ def document(text: Any) -> dict[str, Any] | list[Any] | None:
     except RecursionError:
         return None
     except (msgspec.DecodeError, UnicodeError):
-        value = _decode_at_length(text)
+        try:
+            value = read_json(text if isinstance(text, str) else text.decode())
+        except (ValueError, RecursionError):
+            return None
     return value if isinstance(value, dict | list) else None
 
 
@@ -109,13 +112,12 @@ def _begins_document(text: str | bytes) -> bool:
     return text[:1] in (b"{", b"[") or text[:64].lstrip(b" \t\r\n")[:1] in (b"{", b"[", b"")
 
 
-def _decode_at_length(text: str | bytes) -> Any:
-    """JSON that has what msgspec does not read: numbers beyond a double, halves of characters."""
-    try:
-        whole = text if isinstance(text, str) else text.decode()
-        return json.loads(whole, parse_int=_whole, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return None
+def read_json(text: str) -> Any:
+    """Any JSON, also numbers beyond a double and halves of characters, which msgspec does not read.
+
+    Raises ValueError, RecursionError.
+    """
+    return json.loads(text, parse_int=_whole, parse_constant=_no_constant)
 
 
 def _whole(digits: str) -> int | float:

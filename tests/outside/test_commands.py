@@ -53,7 +53,7 @@ def test_the_version_is_one_line() -> None:
     assert version[0].isdigit()
 
 
-@pytest.mark.parametrize("name", ["", "run", "check", "demo", "import"])
+@pytest.mark.parametrize("name", ["", "run", "check", "demo", "filter", "import"])
 def test_help_says_how_a_command_is_used(name: str) -> None:
     ended = command(*filter(None, [name]), "--help")
     assert (ended.returncode, ended.stderr) == (DONE, "")
@@ -66,7 +66,10 @@ def test_help_says_how_a_command_is_used(name: str) -> None:
     [
         ([], "COMMAND"),
         (["fly"], "fly"),
-        (["filter", "{}"], "filter"),
+        (["filter"], "PATTERN"),
+        (["filter", "{}"], "the pattern must not be an empty object"),
+        (["filter", '{"a": [1]}', "missing.json"], "missing.json"),
+        (["filter", "@missing.json"], "missing.json"),
         (["run"], "CONFIG"),
         (["run", "--template", "missing.yaml"], "missing.yaml"),
         (["run", "poller.yaml", "--parameter", "A=1"], "--template"),
@@ -264,7 +267,6 @@ def test_logs_can_be_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("filter", '{"body": ["x"]}', "events.json"),
         ("run", "--reload", "poller.yaml"),
     ],
 )
