@@ -20,7 +20,8 @@ def add_parser(subparsers: _SubParsersAction[Any], common: ArgumentParser) -> No
         "check",
         parents=[common],
         help="check a config file without running it and without the network",
-        description="Prints each problem as FILE:LINE: PATH: what is wrong; what would be right.",
+        description="Prints each problem as FILE:LINE: PATH: what is wrong; what would be right. "
+        "A warning is what is valid and probably not meant; it does not change the exit code.",
     )
     add_arguments(parser)
     parser.set_defaults(run=run)
@@ -33,6 +34,8 @@ def run(args: Namespace) -> int:
     except InvalidConfig as error:
         print(error, file=sys.stderr)
         return WRONG_CONFIG
+    for warning in settings.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     functions = _count(len(settings.functions), "function")
     mappings = _count(len(settings.mappings) + len(settings.awaited), "mapping")
     for note in settings.notes:

@@ -36,6 +36,8 @@ class MappingRun(ABC):
         self._shared = shared
         self._name = f"{parse_source(spec.stored.source_arn).name} -> {spec.function}"
         self._stored = spec.stored
+        for warning in spec.warnings:
+            log.warning("%s: %s", self._name, warning)
         self._stop_by: Instant | None = None
         self._stopped = anyio.Event()
 

@@ -22,6 +22,7 @@ class MappingSpec:
     has ReportBatchItemFailures.  `function_timeout`: how long its invocations may take.
     `publishes`: whether MetricsConfig has EventCount.
     `make_accept`: makes the predicate of its FilterCriteria; None: all goes to the function.
+    `warnings`: what is probably not meant in its settings, for the log.
     """
 
     stored: StoredMapping
@@ -32,6 +33,7 @@ class MappingSpec:
     enabled: bool = True
     publishes: bool = False
     make_accept: MakeAccept | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def uuid(self) -> str:

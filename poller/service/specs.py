@@ -17,6 +17,7 @@ from poller.sources.paces import Paces
 from poller.sources.sqs import SqsSource
 from poller.targets.undeclared import UndeclaredFunction
 from poller.wire.arns import DestinationKind, SourceKind
+from poller.wire.filter_criteria import filter_warnings
 from poller.wire.filters import Filters
 from poller.wire.mappings import MappingConfig
 from poller.wire.policies import queue_policy, stream_policy
@@ -85,6 +86,7 @@ class SpecMaker:
             enabled=config.enabled,
             publishes=config.event_count_metrics,
             make_accept=_filters(config),
+            warnings=_warnings(config),
             source=source,
             policy=queue_policy(config, function_timeout=function.timeout),
         )
@@ -107,6 +109,7 @@ class SpecMaker:
             enabled=config.enabled,
             publishes=config.event_count_metrics,
             make_accept=_filters(config),
+            warnings=_warnings(config),
             source=self._stream_source(config, function, session),
             policy=stream_policy(config),
             latest=config.starting_position is StartingPosition.LATEST,
@@ -137,6 +140,10 @@ def _filters(config: MappingConfig) -> MakeAccept | None:
     if not config.filters:
         return None
     return Filters(config.source.kind, config.filters).for_records
+
+
+def _warnings(config: MappingConfig) -> tuple[str, ...]:
+    return tuple(map(str, filter_warnings(config.source.kind, config.filters)))
 
 
 def _start(config: MappingConfig) -> Start:

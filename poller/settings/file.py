@@ -23,6 +23,7 @@ class ConfigFile:
     name: str
     root: Node
     _found: dict[tuple[int, Problem], None] = field(default_factory=dict)
+    _warned: list[Problem] = field(default_factory=list)
     _unreadable: frozenset[Path] = frozenset()
 
     @classmethod
@@ -53,6 +54,15 @@ class ConfigFile:
         for problem in problems:
             if problem.path not in self._unreadable:
                 self._found[line_at(self.root, problem.path), problem] = None
+
+    def warn(self, *warnings: Problem) -> None:
+        """Add what is valid, and probably not meant."""
+        self._warned += warnings
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Lines of these, in the order of the file."""
+        return self.as_lines(self._warned)
 
     @property
     def lines(self) -> Sequence[str]:

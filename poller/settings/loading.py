@@ -109,7 +109,7 @@ class _Loading:
             return self._joined(self._template, settings, blocks, declared)
         settings = replace(settings, mappings=self._mappings(blocks, aws, declared.entries.keys()))
         _check(file)
-        return settings
+        return replace(settings, warnings=tuple(file.warnings))
 
     def _mappings(
         self, blocks: Mapping[str, Node], aws: AwsConfig, declared: Collection[str]
@@ -134,6 +134,7 @@ class _Loading:
             mappings=mappings,
             awaited=awaited,
             notes=tuple(joining.stack.notes),
+            warnings=tuple(self._file.warnings),
         )
 
 

@@ -103,7 +103,8 @@ class Settings:
     """A whole config, with the template that goes with it.
 
     `state`: `sqlite:` and an absolute path.  `listen`: host and port.  `notes`: lines that are
-    worth reading though nothing is wrong.
+    worth reading though nothing is wrong.  `warnings`: lines about what is probably not meant,
+    which a mapping that runs says itself.
     """
 
     aws: AwsConfig
@@ -113,6 +114,7 @@ class Settings:
     mappings: tuple[MappingSettings, ...]
     awaited: tuple[AwaitedMapping, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def function_arn(self, function: FunctionReference, source_region: str) -> str | None:
         """The ARN of a declared function, with the qualifier as given; None if it is not declared.

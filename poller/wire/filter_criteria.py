@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .arns import Source
+from .arns import Source, SourceKind
 from .fields import Fields
 from .filters import Filter
 from .pattern_values import PatternError
 from .patterns import PATTERN_MAX, Pattern
+from .problems import Problem
 
 FILTERS_MAX = 10  # AWS: 5, and up to 10 on request
 INVALID = "Invalid filter pattern definition."  # recorded 1.2: AWS says no more
@@ -24,6 +25,15 @@ def read_filters(fields: Fields, source: Source | None) -> tuple[str, ...]:
     if not criteria.sound("Filters"):
         return ()
     return tuple(_read_pattern(each, source) for each in filters)
+
+
+def filter_warnings(kind: SourceKind, texts: Sequence[str]) -> list[Problem]:
+    """What is probably not meant in valid patterns."""
+    return [
+        Problem(("FilterCriteria", "Filters", index, "Pattern"), warning)
+        for index, text in enumerate(texts)
+        for warning in Filter(kind, text).warnings
+    ]
 
 
 def criteria_of(texts: Sequence[str]) -> dict[str, Any]:

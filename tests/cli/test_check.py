@@ -57,7 +57,6 @@ def test_the_annotated_config_has_every_setting() -> None:
         if kinds & set(SourceKind)
         and name
         not in {
-            "FilterCriteria",
             "KMSKeyArn",
             "ProvisionedPollerConfig",
             "ScalingConfig",
@@ -147,4 +146,25 @@ def test_the_region_may_be_that_of_a_profile(
         0,
         f"{none}{template}:1: {said}\n{ok.removeprefix(none)}",
         "",
+    )
+
+
+def test_a_pattern_that_is_probably_not_meant_is_a_warning_and_no_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "poller.yaml"
+    path.write_text(
+        "functions: {f: {url: 'http://h'}}\n"
+        "mappings:\n"
+        "  - EventSourceArn: arn:aws:sqs:us-east-1:123456789012:jobs\n"
+        "    FunctionName: f\n"
+        "    FilterCriteria:\n"
+        "      Filters:\n"
+        '        - Pattern: \'{"body": {"a": [1], "a": [2]}}\'\n'
+    )
+    code, out, err = run(path, capsys)
+    assert (code, out) == (0, f"{path}: ok, 1 function, 1 mapping\n")
+    assert err == (
+        f"warning: {path}:7: mappings[0].FilterCriteria.Filters[0].Pattern: "
+        '"a" comes twice in one object; the last one counts\n'
     )
