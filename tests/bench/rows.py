@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tests.bench import core, engine, floor, parts
+from tests.bench import core, engine, filters, floor, parts
 from tests.bench.sampling import Sample
 
 FLOOR = "floor: orjson and dicts"
@@ -46,6 +46,9 @@ ROWS = (
     Row("Kinesis, polls of an idle shard", "poll", parts.idle_shard),
     Row("DynamoDB Streams source alone", "record", parts.dynamodb_source),
     Row("SQS source alone: receive, delete", "message", parts.sqs_source),
+    Row("Kinesis filter alone", "record", filters.kinesis),
+    Row("DynamoDB filter alone", "record", filters.dynamodb),
+    Row("SQS filter alone", "message", filters.sqs),
     Row(AIOBOTOCORE_CALL, "call", parts.aiobotocore_call),
     Row("one call of the lean client", "call", parts.lean_call, AIOBOTOCORE_CALL),
 )
