@@ -11,7 +11,7 @@ from aiobotocore.config import AioConfig
 from poller.aws.refusals import CallErrors, code_of, reason_of
 from poller.aws.sessions import AwsSession, AwsSettings
 from poller.core.model import Instant
-from poller.errors import PollerError
+from poller.errors import ConfigError, PollerError
 from poller.settings.exporting import Export, KnownFunction
 from poller.wire.arns import ArnError, parse_function
 from poller.wire.listed import Listed, read_listed
@@ -29,10 +29,11 @@ class _Found:
 async def take_inventory(
     functions: list[str], *, region: str | None, endpoint_url: str | None, now: Instant
 ) -> Export:
-    """The mappings of `functions`, each a name, NAME:ALIAS or ARN.
+    """The mappings of `functions`, each a name, NAME:ALIAS or ARN, which may say the region.
 
     Raises PollerError where there are none, and where they cannot be listed.
     """
+    region = region or next(filter(None, map(_region, functions)), None)
     async with AwsSession(AwsSettings(region=region, endpoint_url=endpoint_url)) as session:
         client = await session.client("lambda", config=_CONFIG)
         place = f"{session.region} at {session.endpoint_url('lambda') or 'AWS'}"
@@ -86,6 +87,13 @@ async def _listed(
             found.remarks.append(f"tags of mappings are not known: {reason_of(error)}")
     known = {key: value for key, value in description.items() if key != "ResponseMetadata"}
     return read_listed(known, tags, now=now)
+
+
+def _region(function: str) -> str | None:
+    try:
+        return parse_function(function).region
+    except ArnError as error:
+        raise ConfigError(f"--function: {error.message}; {error.remedy}") from None
 
 
 def _key(function_arn: str) -> str:

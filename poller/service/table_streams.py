@@ -15,7 +15,7 @@ from poller.core.model import Seconds
 from poller.errors import PollerError, SourceMissing
 from poller.observe.board import Board
 from poller.settings import AwaitedMapping, MappingSettings, Settings
-from poller.wire.arns import ArnError
+from poller.wire.arns import ArnError, Source, SourceKind, parse_source
 
 from .sessions import Sessions
 
@@ -23,6 +23,7 @@ log = logging.getLogger("poller.service")
 
 WAIT_MIN: Seconds = 0.5  # between looks for what is not there
 WAIT_MAX: Seconds = 30.0
+LOOK_AGAIN: Seconds = 5.0  # at mappings that ran, for what has become of their tables
 CALL_TIMEOUT: Seconds = 10.0
 CALLS_MAX = 10  # at one time
 
@@ -32,24 +33,33 @@ Place = tuple[str, str]  # region and name of a table
 class TableStreams:
     """Waits for tables; `found` is called whenever more of their streams are known.
 
-    A stream that was found is that of its table for as long as this process runs.
+    A table that was made anew has another stream: where reading one fails, its table is asked
+    again.
     """
 
     def __init__(
-        self, sessions: Sessions, board: Board, found: Callable[[], Awaitable[None]]
+        self,
+        sessions: Sessions,
+        board: Board,
+        found: Callable[[], Awaitable[None]],
+        *,
+        look_again: Seconds = LOOK_AGAIN,
     ) -> None:
         self._sessions = sessions
         self._board = board
         self._found = found
+        self._look_again = look_again
         self._streams: dict[Place, str] = {}
+        self._used: dict[str, Place] = {}  # by the UUIDs of mappings whose streams are known
         self._missing: dict[Place, str] = {}  # what has been said to be missing, and why
-        self._awaited: dict[str, AwaitedMapping] = {}  # by the UUID that stands for theirs
+        self._awaited: dict[str, AwaitedMapping] = {}  # by the UUIDs that stand for theirs
         self._changed = anyio.Event()
 
     def resolve(self, settings: Settings) -> Settings:
         """`settings` with those of the awaited mappings whose streams are known by now."""
         found = {mapping.uuid: mapping for mapping in settings.mappings}
         awaited = []
+        self._used = {}
         for each in settings.awaited:
             stream = self._streams.get(_place(each))
             if stream is None:
@@ -57,6 +67,7 @@ class TableStreams:
             else:
                 mapping = each.found(stream)
                 found.setdefault(mapping.uuid, mapping)  # one of the config goes before it
+                self._used[mapping.uuid] = _place(each)
         return replace(settings, mappings=tuple(found.values()), awaited=tuple(awaited))
 
     def wait_for(self, settings: Settings) -> None:
@@ -68,22 +79,23 @@ class TableStreams:
         places = {_place(each) for each in self._awaited.values()}
         self._missing = {place: why for place, why in self._missing.items() if place in places}
         for uuid, each in self._awaited.items():
-            if uuid not in before:
+            if before.get(uuid) != each:
                 self._show(each.mapping)
         self._changed.set()
 
     async def run(self) -> None:
         """Look for tables until cancelled."""
-        wait, told = WAIT_MIN, 0
+        wait, told = WAIT_MIN, dict[Place, str]()
         while True:
             self._changed = anyio.Event()
             await self._look()
-            if len(self._streams) > told and await self._tell():
-                told = len(self._streams)
-            again = bool(self._awaited) and not self._changed.is_set()
-            with anyio.move_on_after(wait if again else None):
+            if self._streams != told and await self._tell():
+                told = dict(self._streams)
+            if self._changed.is_set():
+                wait = WAIT_MIN
+            with anyio.move_on_after(wait if self._awaited else self._look_again):
                 await self._changed.wait()
-            wait = min(wait * 2, WAIT_MAX) if again else WAIT_MIN
+            wait = min(wait * 2, WAIT_MAX)
 
     async def _tell(self) -> bool:
         try:
@@ -94,20 +106,31 @@ class TableStreams:
         return True
 
     async def _look(self) -> None:
-        places = {_place(each) for each in self._awaited.values()} - self._streams.keys()
+        """Ask the tables of which no stream is known, and those whose stream cannot be read."""
         limit = asyncio.Semaphore(CALLS_MAX)
+        troubled = {status.uuid for status in self._board.mappings() if status.reason}
+        again = {place for uuid, place in self._used.items() if uuid in troubled}
+        places = {_place(each) for each in self._awaited.values()} - self._streams.keys()
 
         async def look(place: Place) -> None:
             async with limit:
                 try:
-                    self._streams[place] = await self._stream(*place)
+                    stream = await self._stream(*place)
                 except PollerError as error:
-                    self._note_missing(place, str(error))
+                    if place in places:
+                        self._note_missing(place, str(error))
                 else:
-                    if self._missing.pop(place, None) is not None:
-                        log.info("table %s: the stream is there now", place[1])
+                    self._note_found(place, stream)
 
-        await asyncio.gather(*(look(place) for place in sorted(places)))
+        await asyncio.gather(*(look(place) for place in sorted(places | again)))
+
+    def _note_found(self, place: Place, stream: str) -> None:
+        before = self._streams.get(place, stream)
+        self._streams[place] = stream
+        if self._missing.pop(place, None) is not None:
+            log.info("table %s: the stream is there now", place[1])
+        elif before != stream:
+            log.warning("table %s has another stream now: %s", place[1], stream)
 
     def _note_missing(self, place: Place, why: str) -> None:
         if place not in self._missing:
@@ -124,13 +147,13 @@ class TableStreams:
         reply = await client.call("DescribeTable", request, timeout=CALL_TIMEOUT)
         try:
             arn = msgspec.json.decode(reply)["Table"].get("LatestStreamArn")
-        except (msgspec.DecodeError, LookupError, AttributeError, TypeError) as error:
-            raise SourceMissing(f"DescribeTable: bad reply: {type(error).__name__}") from None
+        except (msgspec.DecodeError, LookupError, AttributeError, TypeError):
+            raise SourceMissing("DescribeTable: bad reply") from None
         if not isinstance(arn, str) or not arn:
             raise SourceMissing("it has no stream")
-        for each in self._awaited.values():
-            if _place(each) == (region, table):
-                _check(each, arn)
+        source = _source(arn)
+        if (source.kind, source.name) != (SourceKind.DYNAMODB, table):
+            raise SourceMissing(f"DescribeTable: {arn} is not its stream")
         return arn
 
     def _show(self, mapping: MappingSettings) -> None:
@@ -148,8 +171,8 @@ def _place(awaited: AwaitedMapping) -> Place:
     return awaited.region, awaited.table
 
 
-def _check(awaited: AwaitedMapping, arn: str) -> None:
+def _source(arn: str) -> Source:
     try:
-        awaited.found(arn)
+        return parse_source(arn)
     except ArnError as error:
-        raise SourceMissing(f"DescribeTable: {error.message}") from None
+        raise SourceMissing(f"DescribeTable: {error.message} {error.remedy}") from None

@@ -138,7 +138,7 @@ class _Builder:
             line = event.start_mark.line + 1
             if self._tags:
                 raise SyntaxProblem(f"{one_line(event.tag)} is no tag of a template", line)
-            raise SyntaxProblem("tags (!...) are not supported", line)
+            raise SyntaxProblem("tags (!...) are not supported; a template is for --template", line)
 
     def _tagged(self, event: Any, node: Node) -> Node:
         if event.tag is None:

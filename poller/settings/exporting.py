@@ -46,7 +46,7 @@ def _lines(export: Export) -> Iterator[str]:
     yield "# Made by `poller import`.  Say under functions where each of them runs; then"
     yield "# `poller check` says what else is wrong, and `poller run` runs it."
     for remark in export.remarks:
-        yield f"# {one_line(remark)}"
+        yield f"# {_remark(remark)}"
     yield "aws:"
     place = {"region": export.region}
     if account := _account(export):

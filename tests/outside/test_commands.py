@@ -76,6 +76,7 @@ def test_help_says_how_a_command_is_used(name: str) -> None:
         (["run", "--template", "missing.yaml", "--parameter", "A"], "KEY=VALUE"),
         (["check"], "CONFIG"),
         (["import"], "--function"),
+        (["import", "--function", "not a name"], "--function"),
         (["import", "--function", "f", "--endpoint-url", "ftp://h"], "--endpoint-url"),
         (["run", "poller.yaml", "--until-idle", "-1"], "--until-idle"),
         (["run", "poller.yaml", "--listen", "0.0.0.0:9310"], "auth"),

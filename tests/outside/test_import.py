@@ -134,6 +134,20 @@ def test_several_functions_are_imported_into_one_config(ministack_url: str, tmp_
     assert f"# nobody has no event source mappings in us-east-1 at {ministack_url}\n" in text
 
 
+def test_a_function_may_be_named_by_its_arn_which_says_the_region(
+    ministack_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, queue = new_function(ministack_url), new_queue(ministack_url)
+    aws("lambda", ministack_url).create_event_source_mapping(
+        FunctionName=name, EventSourceArn=queue.arn
+    )
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    arn = f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
+    _, said = imported(tmp_path, ministack_url, "--function", arn)
+    assert said["aws"]["region"] == "us-east-1"
+    assert said["mappings"] == [{"EventSourceArn": queue.arn, "FunctionName": name}]
+
+
 def test_no_mappings_are_one_line_and_exit_code_1(ministack_url: str) -> None:
     ended = command("import", "--function", "nobody", "--endpoint-url", ministack_url)
     assert (ended.returncode, ended.stdout, ended.stderr) == (

@@ -154,7 +154,7 @@ def test_what_is_known_of_a_function_is_kept(tmp_path: Path) -> None:
         Export("us-east-1", "http://127.0.0.1:4566", [known, strange], [], ["a\nb"])
     )
     assert text == HEAD + (
-        "# a\\x0ab\n"
+        "# a b\n"
         "aws:\n"
         "  region: us-east-1\n"
         '  account_id: "123456789012"\n'
