@@ -209,7 +209,8 @@ class Operations:
             await self._around.check_destination(config.failure_destination.arn)
         except (DestinationError, ConfigError) as error:
             arn = config.failure_destination.arn
-            raise Refusal(INVALID, f"The destination ARN {arn} is invalid: {error}") from None
+            why = str(error).removeprefix(f"{arn}: ")
+            raise Refusal(INVALID, f"The destination ARN {arn} is invalid: {why}") from None
 
     def _described(self, entry: Entry, state: State) -> Described:
         stored = entry.stored

@@ -190,7 +190,8 @@ def _function(fields: Fields) -> FunctionReference | None:
     text = fields.text("FunctionName")
     if text is None:
         if fields.sound("FunctionName"):
-            fields.note("FunctionName", "is missing", "name the function that gets the records")
+            remedy = "name the function that gets the records"
+            fields.note_constraint("FunctionName", "is missing", "not be null", remedy)
         return None
     try:
         return parse_function(text)
@@ -229,9 +230,9 @@ def _event_count(fields: Fields) -> bool:
     metrics = config.items("Metrics")
     others = [metric for metric in metrics if metric != EVENT_COUNT]
     if any(metric not in _METRIC_GROUPS for metric in others):
-        groups = ", ".join(_METRIC_GROUPS)
-        rule = f"satisfy constraint: [Member must satisfy enum value set: [{groups}]]"
-        config.note_constraint("Metrics", f"must be [] or [{EVENT_COUNT}]", rule)
+        config.note_constraint(
+            "Metrics", f"must be [] or [{EVENT_COUNT}]", _of_enum(*_METRIC_GROUPS)
+        )
     elif len(metrics) > len(_METRIC_GROUPS):
         rule = f"have length less than or equal to {len(_METRIC_GROUPS)}"
         config.note_constraint("Metrics", f"must be [] or [{EVENT_COUNT}]", rule)
@@ -243,12 +244,18 @@ def _event_count(fields: Fields) -> bool:
     return bool(metrics)
 
 
+def _of_enum(*values: str) -> str:
+    """The rule for each member of a list."""
+    return f"satisfy constraint: [Member must satisfy enum value set: [{', '.join(values)}]]"
+
+
 def _reporting(fields: Fields) -> bool:
-    types = fields.items("FunctionResponseTypes")
-    if len(types) > 1 or any(item != REPORT_BATCH_ITEM_FAILURES for item in types):
-        fields.note(
-            "FunctionResponseTypes", f"must be [] or [{REPORT_BATCH_ITEM_FAILURES}], nothing else"
-        )
+    name, types = "FunctionResponseTypes", fields.items("FunctionResponseTypes")
+    message = f"must be [] or [{REPORT_BATCH_ITEM_FAILURES}], nothing else"
+    if any(item != REPORT_BATCH_ITEM_FAILURES for item in types):
+        fields.note_constraint(name, message, _of_enum(REPORT_BATCH_ITEM_FAILURES))
+    elif len(types) > 1:
+        fields.note_constraint(name, message, "have length less than or equal to 1")
     return bool(types)
 
 

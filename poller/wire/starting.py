@@ -89,7 +89,7 @@ def _timestamp(fields: Fields, now: Instant) -> Instant | None:
         wanted = "must be epoch seconds or a time such as 2026-01-31T12:00:00Z"
         fields.note(name, f"{wanted}, not {shown(value)}")
     elif instant > now:
-        fields.note(name, f"{shown(value)} is in the future", "write a time that has passed")
+        fields.note(name, f"is in the future: {shown(value)}", "write a time that has passed")
     return instant
 
 

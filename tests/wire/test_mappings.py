@@ -372,8 +372,8 @@ def test_a_time_is_epoch_seconds_or_iso_8601_in_utc(value: Any, instant: float) 
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        (NOW + 1, "is in the future; write a time that has passed"),
-        ("2999-01-01", '"2999-01-01" is in the future; write a time that has passed'),
+        (NOW + 1, f"is in the future: {NOW + 1}; write a time that has passed"),
+        ("2999-01-01", 'is in the future: "2999-01-01"; write a time that has passed'),
         (-1, "not -1"),
         ("1960-01-01", 'not "1960-01-01"'),
         (float("nan"), "not nan"),
