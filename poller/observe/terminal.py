@@ -22,6 +22,7 @@ from .tally import Tally
 REFRESH_PERIOD: Seconds = 0.5
 WIDE = 110  # columns from which numbers are written in full, and all of them are shown
 NOTES_MAX = 3
+SUMMARY_MAX = 200  # mappings; writing thousands takes seconds and helps nobody
 NAME_WIDTH_MIN = 12
 STATE_WIDTH = 9
 FRAME_HEIGHT = 5  # lines of a frame that are neither mappings nor notes
@@ -88,9 +89,14 @@ class Progress:
                 await asyncio.sleep(REFRESH_PERIOD)
 
     def print_summary(self) -> None:
-        """What became of everything, with a total."""
+        """What became of everything, with a total; of very many mappings those that polled."""
         mappings = rows(self._board, self._tally)
-        self._console.print(self._table(_SUMMARY, (*mappings, total(mappings))))
+        shown = mappings
+        if len(mappings) > SUMMARY_MAX:
+            shown = sorted(mappings, key=lambda row: not row.counts.polled)[:SUMMARY_MAX]
+        self._console.print(self._table(_SUMMARY, (*shown, total(mappings))))
+        if len(mappings) > len(shown):
+            self._console.print(f"with {len(mappings) - len(shown)} more in the total")
 
     def _frame(self) -> Group:
         mappings = rows(self._board, self._tally)

@@ -27,7 +27,7 @@ from poller.observe.progress import (
     shorten,
 )
 from poller.observe.tally import Tally
-from poller.observe.terminal import Progress
+from poller.observe.terminal import SUMMARY_MAX, Progress
 from tests.observe.values import NOW, QUEUE, SHARD, Time, batch, records, snapshot
 from tests.waiting import soon
 
@@ -127,6 +127,22 @@ def test_the_summary_has_totals() -> None:
         "SQS jobs → jobs                      0         0       0        0      0       0",
         "total                            1.23M 1,234,567       0       45      0       0",
     ]
+
+
+def test_of_very_many_mappings_the_summary_shows_those_that_polled() -> None:
+    board, tally = watched()
+    for number in range(SUMMARY_MAX):
+        board.add_mapping(
+            f"another-{number}", function="f", source_arn=QUEUE.source_arn, of_file=True
+        )
+    stream = io.StringIO()
+    console = Console(file=stream, width=80)
+    Progress(board, tally, console=console).print_summary()
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == SUMMARY_MAX + 4
+    assert lines[2].startswith("Kinesis orders → orders          1.23M 1,234,567")
+    assert lines[-2].startswith("total                            1.23M 1,234,567")
+    assert lines[-1] == "with 3 more in the total"
 
 
 def test_more_mappings_than_lines_are_counted() -> None:
