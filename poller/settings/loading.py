@@ -134,7 +134,7 @@ class _Loading:
             mappings=mappings,
             awaited=awaited,
             notes=tuple(joining.stack.notes),
-            warnings=tuple(self._file.warnings),
+            warnings=(*self._file.warnings, *joining.stack.file.warnings),
         )
 
 

@@ -292,6 +292,15 @@ def test_what_is_no_event_source_mapping_is_said_once_for_each_kind(tmp_path: Pa
     ]
 
 
+def test_a_filter_that_is_probably_not_meant_is_warned_of(tmp_path: Path) -> None:
+    filters = """{Filters: [{Pattern: '{"Body": ["x"]}'}]}"""
+    text = template(queue_event("!GetAtt Jobs.Arn", f", FilterCriteria: {filters}"))
+    (warning,) = loaded(tmp_path, text).warnings
+    assert warning.startswith(
+        f"{tmp_path}/template.yaml:9: {EVENTS}.Job.Properties.FilterCriteria.Filters[0]"
+    )
+
+
 def test_a_name_that_is_taken_for_granted_is_said(tmp_path: Path) -> None:
     text = worker(queue_event("!GetAtt Todo.Arn"), "  Todo: {Type: AWS::SQS::Queue}\n")
     assert notes(tmp_path, text) == [
