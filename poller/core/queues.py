@@ -242,8 +242,10 @@ class QueueMachine:
             yield from self._release(self._waiting.take_all())
 
     def _release(self, messages: Sequence[Message]) -> Iterator[QueueCommand]:
+        """Let others have these at once, and what waits behind them, which comes after them."""
+        behind = self._waiting.forget({message.group for message in messages})
         self._cleaning += 1
-        yield Release(messages)
+        yield Release([*messages, *behind])
 
     def _last_start(self) -> Instant:
         """The last moment at which a run would still end before stopping does."""

@@ -27,8 +27,8 @@ class WaitingMessages(Protocol):
     def take(self, now: Instant, *, locked: Groups, flush: bool) -> Taken[Message, Instant] | None:
         """A batch that is due, with no message of the `locked` groups."""
 
-    def forget(self, groups: Groups) -> None:
-        """Drop messages of these groups; their visibility timeout brings them back."""
+    def forget(self, groups: Groups) -> list[Message]:
+        """Drop messages of these groups, and return them."""
 
     def take_all(self) -> list[Message]: ...
 
@@ -55,8 +55,9 @@ class StandardMessages:
     def take(self, now: Instant, *, locked: Groups, flush: bool) -> Taken[Message, Instant] | None:
         return self._batcher.take(now, flush=flush)
 
-    def forget(self, groups: Groups) -> None:
-        """Nothing: there are no groups to keep in order."""
+    def forget(self, groups: Groups) -> list[Message]:
+        """None: there are no groups to keep in order."""
+        return []
 
     def take_all(self) -> list[Message]:
         return self._batcher.take_all()
@@ -105,8 +106,10 @@ class FifoMessages:
         messages, places, times = zip(*taken, strict=True)
         return Taken(messages, places, full if fits else ClosedBy.BYTES, min(times))
 
-    def forget(self, groups: Groups) -> None:
+    def forget(self, groups: Groups) -> list[Message]:
+        forgotten = [entry[0] for entry in self._waiting if entry[0].group in groups]
         self._waiting = [entry for entry in self._waiting if entry[0].group not in groups]
+        return forgotten
 
     def take_all(self) -> list[Message]:
         messages = [entry[0] for entry in self._waiting]

@@ -157,6 +157,7 @@ class QueueSimulation:
             case Release(messages):
                 assert self._stopping
                 made: list[MadeMessage] = list(messages)  # type: ignore[arg-type]
+                self._give_back(made)
                 self._after(0.05, lambda now: self._released(made))
             case Finish():
                 assert not self.running, "finished with batches in flight"
@@ -241,13 +242,17 @@ class QueueSimulation:
         self.queue.deleted |= indexes
         return Deleted(len(indexes))
 
+    def _give_back(self, messages: list[MadeMessage]) -> None:
+        """Batches of these no longer take a slot."""
+        given = {message.id for message in messages}
+        self.running = {
+            key: batch
+            for key, batch in self.running.items()
+            if given.isdisjoint(message.id for message in batch.messages)
+        }
+
     def _released(self, messages: list[MadeMessage]) -> QueueFact:
         for message in messages:
-            self.running = {
-                key: batch
-                for key, batch in self.running.items()
-                if all(message.id != other.id for other in batch.messages)
-            }
             self.released.add(message.index)
             self.queue.hidden_until[message.index] = self.now
         return Released()

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from poller.core.model import Failed, MessageBatch, Outcome, PartlyFailed, Refused, Succeeded
 from poller.core.policy import QueuePolicy
 from poller.core.queues import QueueMachine
-from poller.core.steps import Receive, Received, ReceiveFailed, Started
+from poller.core.steps import (
+    Invoked,
+    InvokeMessages,
+    Receive,
+    Received,
+    ReceiveFailed,
+    Release,
+    Started,
+    Stopping,
+)
 from poller.lab.queue_simulator import MadeQueue, QueueSimulation
 from poller.lab.world import MadeMessage
 
@@ -174,3 +183,15 @@ def test_receives_that_were_open_together_fail_together():
     deadline = machine.deadline()
     assert deadline is not None
     assert 2.5 <= deadline <= 3.0
+
+
+def test_what_waits_behind_a_released_batch_of_its_group_is_released_with_it():
+    machine = QueueMachine(QueuePolicy(batch_size=2, fifo=True))
+    messages = tuple(MadeMessage(str(number), "", "a", 1, number) for number in range(3))
+    machine.handle(Started(), 0.0)
+    commands = machine.handle(Received(messages, 3, 2, 30.0), 0.0)
+    (batch,) = (command.batch for command in commands if isinstance(command, InvokeMessages))
+    assert batch.messages == messages[:2]
+    machine.handle(Stopping(until=60.0), 1.0)
+
+    assert machine.handle(Invoked(batch.id, Refused("busy")), 2.0) == [Release([*messages])]
