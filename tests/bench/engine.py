@@ -121,11 +121,11 @@ def _policy(arn: str, **settings: Any) -> StreamPolicy:
 
 
 async def _run(seconds: float, specs: Sequence[Spec]) -> Sample:
-    """Records that ran, per CPU-second, once everything is warm."""
+    """Records that ran, per CPU-second, once everything is warm; a batch of them at least."""
     async with _engine(specs) as tally:
         await asyncio.sleep(WARM_UP)
         before, spending = _ran(tally, specs), Spending(seconds)
-        while spending.goes_on():  # noqa: ASYNC110 - processor time passes without events
+        while spending.goes_on() or _ran(tally, specs) == before:  # noqa: ASYNC110 - processor time passes without events
             await asyncio.sleep(LOOK)
         return spending.sample(_ran(tally, specs) - before)
 
