@@ -7,9 +7,9 @@ is per batch and not per item.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from .model import ClosedBy, Instant, Seconds
 
@@ -34,8 +34,7 @@ class _Stretch(Generic[ItemT, PlaceT]):
     start: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Taken(Generic[ItemT, PlaceT]):
+class Taken(NamedTuple, Generic[ItemT, PlaceT]):
     """A batch that is due: items, the place of each, why it closed, when its first item came."""
 
     items: Sequence[ItemT]
@@ -89,13 +88,21 @@ class Batcher(Generic[ItemT, PlaceT]):
         return max(self._stretches[0].added_at, opened_at) + self._window
 
     def take(
-        self, now: Instant, *, opened_at: Instant = 0.0, flush: bool = False
+        self,
+        now: Instant,
+        *,
+        opened_at: Instant = 0.0,
+        flush: bool = False,
+        joins: Callable[[ItemT], bool] | None = None,
     ) -> Taken[ItemT, PlaceT] | None:
-        """Remove and return the due batch, or None."""
+        """Remove and return the due batch, or None.
+
+        A batch ends before the first item that `joins` denies; the first one of all must join.
+        """
         due_at = self.due_at(opened_at)
         if due_at is None:
             return None
-        count, closed_by = self._measure()
+        count, closed_by = self._measure(joins)
         if closed_by is None:
             if now >= due_at:
                 closed_by = ClosedBy.WINDOW
@@ -112,13 +119,28 @@ class Batcher(Generic[ItemT, PlaceT]):
         self._count = 0
         return items
 
-    def _measure(self) -> tuple[int, ClosedBy | None]:
+    def _measure(self, joins: Callable[[ItemT], bool] | None) -> tuple[int, ClosedBy | None]:
         """How many items fit in the next batch, and what keeps it from growing, if anything."""
         count = min(self._count, self._count_max)
-        fits = self._fitting(count)
-        if fits < count:
+        joining = count if joins is None else self._joining(count, joins)
+        fits = self._fitting(joining)
+        if fits < joining:
             return fits, ClosedBy.BYTES
+        if joining < count:
+            return joining, ClosedBy.FLUSH
         return count, ClosedBy.COUNT if count == self._count_max else None
+
+    def _joining(self, count: int, joins: Callable[[ItemT], bool]) -> int:
+        """How many of the first `count` items come before the first that does not join."""
+        seen = 0
+        for stretch in self._stretches:
+            for item in stretch.items[stretch.start : stretch.start + count - seen]:
+                if not joins(item):
+                    return seen
+                seen += 1
+            if seen == count:
+                break
+        return seen
 
     def _fitting(self, count: int) -> int:
         """How many of the first `count` items fit in bytes; one always does."""

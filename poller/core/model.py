@@ -60,7 +60,7 @@ class ClosedBy(StrEnum):
     COUNT = "count"  # BatchSize is reached
     BYTES = "bytes"  # the payload limit is reached
     WINDOW = "window"  # the batching window is over; with no window: all there was
-    FLUSH = "flush"  # nothing more can join: the shard ended, or the bounds are reached
+    FLUSH = "flush"  # nothing more can join: the shard or its tumbling window ended, bounds are met
     RETRY = "retry"  # what is left of an earlier batch
 
 
@@ -71,7 +71,8 @@ class Batch:
     `ordinals[i]` is the place of `records[i]` in the shard, counted from where this run began.
     `attempts` counts every try and sets the backoff; `invocations` counts the tries that reached
     the function, which is what MaximumRetryAttempts limits.  They differ because a refused
-    invocation spends no retry.  Both start anew after progress and after a split.
+    invocation spends no retry.  Both start anew after progress and after a split.  A batch without
+    records is the final invocation of a tumbling window.
     """
 
     id: int
@@ -94,6 +95,33 @@ class MessageBatch:
     attempts: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class TumblingWindow:
+    """The latest tumbling window of a shard, which ends before `end`.
+
+    `state`: JSON, what the function has made of the window so far; None once it is closed.
+    """
+
+    start: Instant
+    end: Instant
+    state: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowTurn:
+    """What an invocation is told of its tumbling window (spec 4.2).
+
+    `state` is the JSON that the invocation before it returned.  `final`: nothing more will come for
+    that state; then `early` tells whether the window itself goes on, with a fresh one.
+    """
+
+    start: Instant
+    end: Instant
+    state: bytes
+    final: bool = False
+    early: bool = False
+
+
 class DiscardReason(StrEnum):
     """The `condition` of a failure document (spec 7.1)."""
 
@@ -109,6 +137,7 @@ class Discard:
     reason: DiscardReason
     batch: Batch
     outcome: Outcome | None
+    window: WindowTurn | None = None
 
 
 class Fate(StrEnum):
@@ -146,6 +175,7 @@ class Position:
     the records that arrived at or after `since`, or at the oldest record if that is None too).
     `ahead`: what lanes had settled beyond it, newest routing first.  `ended`: the whole shard is.
     `begun`: what is settled of the records that share the next sequence number.
+    `window`: where windows tumble, the latest one; its state holds exactly what is settled.
     """
 
     sequence: str | None = None
@@ -153,16 +183,19 @@ class Position:
     ahead: tuple[LaneMarks, ...] = ()
     ended: bool = False
     begun: Begun | None = None
+    window: TumblingWindow | None = None
 
 
 # Outcomes: how one invocation went.  `report` is for the failure document, `findings` (what is odd
-# about the response) for the log; the core only hands them on.
+# about the response) for the log; the core only hands them on.  `state` is what the function
+# returned for its tumbling window, None without one.
 
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
     """The function ran and everything in the batch is done."""
 
+    state: bytes | None = None
     findings: Sequence[Any] = field(default=(), compare=False, kw_only=True)
 
 
@@ -172,6 +205,7 @@ class PartlyFailed:
 
     failed: frozenset[int]
     report: Any = None
+    state: bytes | None = None
     findings: Sequence[Any] = field(default=(), compare=False, kw_only=True)
 
 

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from .model import Seconds
 
 PAYLOAD_BYTES_MAX = 6 * 1024 * 1024  # spec 4.1
+STATE_BYTES_MAX = 1024 * 1024  # spec 4.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamPolicy:
-    """What one shard of a Kinesis or DynamoDB stream is read and retried by (spec 1.1, 3.1)."""
+    """What one shard of a Kinesis or DynamoDB stream is read and retried by (spec 1.1, 3.1).
+
+    `batch_bytes_max`: of records, and of the state of a tumbling window beside them.  Windows share
+    one state, so they need one lane.
+    """
 
     batch_size: int = 100
     batch_bytes_max: int = PAYLOAD_BYTES_MAX
@@ -20,6 +25,8 @@ class StreamPolicy:
     retries_max: int | None = None
     record_age_max: Seconds | None = None
     bisect: bool = False
+    tumbling_window: Seconds | None = None
+    state_bytes_max: int = STATE_BYTES_MAX
     poll_interval: Seconds = 1.0
     fetch_max: int = 10_000
     unsettled_bytes_max: int = 32 * 1024 * 1024

@@ -21,6 +21,7 @@ from .model import (
     Position,
     Record,
     Seconds,
+    WindowTurn,
 )
 
 NONE_FILTERED: frozenset[int] = frozenset()
@@ -143,6 +144,7 @@ class Invoke:
     """Answered by Invoked."""
 
     batch: Batch
+    window: WindowTurn | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,10 @@ from .model import (
     EVERYTHING,
     Batch,
     DiscardReason,
-    Failed,
     Instant,
     Outcome,
     Position,
     Record,
-    Refused,
     Seconds,
     Snapshot,
 )
@@ -48,6 +46,7 @@ from .steps import (
     Ticked,
 )
 from .watermarks import Watermark
+from .windows import windows_of
 
 
 class StreamMachine:
@@ -66,7 +65,11 @@ class StreamMachine:
         self._policy = policy
         self._unsettled_max = policy.unsettled_max
         self._random = random.Random(seed)
-        self._lanes = [Lane(index, policy, lambda: next(ids)) for index in range(policy.lanes)]
+        self._windows = windows_of(policy, resume.window)
+        self._lanes = [
+            Lane(index, policy, lambda: next(ids), None if index else self._windows)
+            for index in range(policy.lanes)
+        ]
         self._in_flight: dict[int, Lane] = {}
         self._watermark = Watermark(resume)
         self._since = resume.since
@@ -124,10 +127,13 @@ class StreamMachine:
     @property
     def unsettled_bytes(self) -> int:
         """What this machine holds in memory, roughly."""
+        if self._windows is not None:
+            return self._watermark.bytes + len(self._windows.state)
         return self._watermark.bytes
 
     def snapshot(self) -> Snapshot:
         oldest = self._watermark.oldest()
+        is_open = self._windows is not None and self._windows.open is not None
         return Snapshot(
             unsettled=self._watermark.unsettled,
             unsettled_bytes=self._watermark.bytes,
@@ -135,7 +141,7 @@ class StreamMachine:
             read_up_to=self._read_up_to if self._read_up_to > BEGINNING else None,
             oldest=None if oldest is None else oldest.arrived_at,
             blocked=next((lane.blocked for lane in self._lanes if lane.blocked), None),
-            caught_up=self._caught_up and oldest is None,
+            caught_up=self._caught_up and oldest is None and not is_open,
         )
 
     # What a fact changes.
@@ -148,6 +154,8 @@ class StreamMachine:
             self._fetch_at = now
         else:
             self._fetch_at = fact.asked_at + self._policy.poll_interval
+        if self._windows is not None:
+            self._windows.fetched(fact)
         ordinals: Sequence[int] = self._watermark.track(fact.records, fact.size)
         first = len(fact.records) - len(ordinals)
         records = fact.records[first:] if ordinals else ()
@@ -179,6 +187,8 @@ class StreamMachine:
 
     def _fetch_failed(self, fact: FetchFailed, now: Instant) -> None:
         self._fetching, self._caught_up = False, False
+        if self._windows is not None:
+            self._windows.fetch_failed()
         self._fetch_failures += 1
         self._fetch_at = now + self._wait(fact.retry_after, self._fetch_failures)
 
@@ -186,13 +196,17 @@ class StreamMachine:
         lane = self._in_flight.pop(batch_id)
         assert lane.busy is not None
         verdict = verdicts.judge(lane.busy, outcome, self._policy)
-        self._settle(lane, verdict.settled, now)
+        if not lane.busy.records and not verdict.again:
+            self._settlements += 1
+            lane.close_window(now, settlement=self._settlements)
+            return
+        self._settle(lane, verdict.settled, now, verdict.state)
         if verdict.give_up:
             (batch,) = verdict.again
             yield self._deliver(lane, batch, outcome)
         elif verdict.again:
             wait = self._wait(verdict.retry_after, verdict.again[0].attempts)
-            lane.retry(verdict.again, outcome, why=_reason(outcome), at=now + wait)
+            lane.retry(verdict.again, outcome, why=verdicts.reason(outcome), at=now + wait)
 
     def _wait(self, asked: Seconds | None, attempts: int) -> Seconds:
         return verdicts.pause(asked, attempts, self._policy, self._random.random())
@@ -201,25 +215,25 @@ class StreamMachine:
         self._in_flight[batch.id] = lane
         return lane.give_up(batch, DiscardReason.RETRIES_EXHAUSTED, outcome)
 
-    def _settle(self, lane: Lane, records: int, now: Instant) -> None:
+    def _settle(self, lane: Lane, records: int, now: Instant, state: bytes | None = None) -> None:
         if records:
             self._settlements += 1
-        lane.settle(records, now, settlement=self._settlements)
+        lane.settle(records, now, settlement=self._settlements, state=state)
 
     # What can be done now.
 
-    def _store(self) -> Iterator[Command]:
+    def _store(self) -> list[Command]:
         moved = self._watermark.sequence != self._position.sequence
         if self._storing is not None or not (
             moved or self._settlements != self._saved or self._drained()
         ):
-            return
+            return []
         position = self._where()
-        if position != self._position:
+        if moved or position != self._position:
             self._storing, self._position = self._settlements, position
-            yield Checkpoint(position)
-        else:
-            self._saved = self._settlements
+            return [Checkpoint(position)]
+        self._saved = self._settlements
+        return []
 
     def _where(self) -> Position:
         sequence = self._watermark.sequence
@@ -230,31 +244,33 @@ class StreamMachine:
             ahead = self._ahead.with_marks([lane.mark for lane in self._lanes], sequence)
         elif ahead:
             ahead = ()
-        return Position(sequence, self._since, ahead, self._drained(), self._watermark.begun)
+        begun = self._watermark.begun
+        window = None if self._windows is None else self._windows.latest
+        return Position(sequence, self._since, ahead, self._drained(), begun, window)
 
     def _run_lanes(self, now: Instant) -> Iterator[Command]:
         if self._stopping:
             return
         flush = self._nothing_can_join()
-        for lane in self._lanes:
+        for lane in [lane for lane in self._lanes if lane.busy is None]:
             command = lane.next(now, saved=self._saved, flush=flush)
             if command is not None:
                 assert lane.busy is not None
                 self._in_flight[lane.busy.id] = lane
                 yield command
 
-    def _read(self, now: Instant) -> Iterator[Command]:
-        if self._wants_records() and now >= self._fetch_at:
-            self._fetching = True
-            room = self._unsettled_max - self._watermark.unsettled
-            yield Fetch(min(self._policy.fetch_max, room))
+    def _read(self, now: Instant) -> list[Command]:
+        if not self._wants_records() or now < self._fetch_at:
+            return []
+        self._fetching = True
+        room = self._unsettled_max - self._watermark.unsettled
+        return [Fetch(min(self._policy.fetch_max, room))]
 
-    def _finish(self) -> Iterator[Command]:
+    def _finish(self) -> list[Command]:
         if self._fetching or self._storing is not None or self._in_flight:
-            return
-        if self._stopping or self._drained():
-            self.finished = True
-            yield Finish(shard_ended=self._drained())
+            return []
+        self.finished = self._stopping or self._drained()
+        return [Finish(shard_ended=self._drained())] if self.finished else []
 
     # Small questions.
 
@@ -274,11 +290,3 @@ class StreamMachine:
         if self._fetching or self._stopping or self._read_up_to == EVERYTHING:
             return False
         return self._has_room() and any(lane.hungry for lane in self._lanes)
-
-
-def _reason(outcome: Outcome) -> str:
-    match outcome:
-        case Failed(error) | Refused(error):
-            return error
-        case _:
-            return "the function reported failed records"

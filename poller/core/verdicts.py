@@ -7,40 +7,51 @@ PartlyFailed, i > 0    any          [:i]      [i:]          anew        back off
 Failed, bisectable     bisect, > 1  none      two halves    anew        back off
 any other failure      retries left none      whole batch   both+1      back off
 any other failure      none left    none      whole batch   both+1      give up
+any other failure      no records   none      whole batch   both+1      back off
 
 i is the lowest index reported as failed.  Counters: `attempts` sets the backoff, `invocations` is
 what MaximumRetryAttempts limits: N allows N+1 of them.  A split spends no retry, and progress
-starts the count anew.
+starts the count anew.  A batch without records, which is the final invocation of a window, has
+nothing that could be given up.
+
+What settles records settles the state that came with them, too: with the records before the first
+failure, the state that the function returned beside its failures.  Nothing else changes a state.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from .model import Batch, ClosedBy, Failed, Outcome, PartlyFailed, Refused, Seconds, Succeeded
 from .policy import QueuePolicy, StreamPolicy
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """`settled` leading records are done; `again` are to be tried, or given up as one batch."""
+class Verdict(NamedTuple):
+    """`settled` leading records are done; `again` are to be tried, or given up as one batch.
+
+    `state`: the new state of the tumbling window, if it has changed.  A tuple, since every batch
+    needs one and a frozen dataclass takes five times as long to make.
+    """
 
     settled: int
     again: tuple[Batch, ...] = ()
     give_up: bool = False
     retry_after: Seconds | None = None
+    state: bytes | None = None
 
 
 def judge(batch: Batch, outcome: Outcome, policy: StreamPolicy) -> Verdict:
     match outcome:
-        case Succeeded():
-            return Verdict(len(batch.records))
+        case Succeeded(state):
+            return Verdict(len(batch.records), state=state)
         case Refused(retry_after=wait):
             tried = replace(batch, attempts=batch.attempts + 1, closed_by=ClosedBy.RETRY)
             return Verdict(0, (tried,), retry_after=wait)
-        case PartlyFailed(failed) if min(failed) > 0:
+        case PartlyFailed(failed, state=state) if min(failed) > 0:
             first = min(failed)
-            return Verdict(first, (part(batch, first, len(batch.records), anew=True),))
+            rest = part(batch, first, len(batch.records), anew=True)
+            return Verdict(first, (rest,), state=state)
         case Failed(bisectable=True) if policy.bisect and len(batch.records) > 1:
             half = len(batch.records) // 2
             first_half = part(batch, 0, half, anew=True)
@@ -51,7 +62,8 @@ def judge(batch: Batch, outcome: Outcome, policy: StreamPolicy) -> Verdict:
         invocations=batch.invocations + 1,
         closed_by=ClosedBy.RETRY,
     )
-    spent = policy.retries_max is not None and tried.invocations > policy.retries_max
+    limit = policy.retries_max if batch.records else None
+    spent = limit is not None and tried.invocations > limit
     return Verdict(0, (tried,), give_up=spent)
 
 
@@ -66,6 +78,15 @@ def part(batch: Batch, start: int, end: int, *, anew: bool) -> Batch:
         0 if anew else batch.attempts,
         0 if anew else batch.invocations,
     )
+
+
+def reason(outcome: Outcome) -> str:
+    """Why a batch is tried again."""
+    match outcome:
+        case Failed(error) | Refused(error):
+            return error
+        case _:
+            return "the function reported failed records"
 
 
 def pause(

@@ -1,8 +1,8 @@
 """The invariants of a stream machine, checked on every command it gives.
 
 Order per key, nothing settled runs again, no checkpoint passes an unsettled record, progress is
-durable before a lane goes on, quotas, ages and bounds.  The simulator and the property tests share
-this judge.
+durable before a lane goes on, quotas, ages and bounds; what tumbling windows add is judged by
+`window_checks`.  The simulator and the property tests share this judge.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from poller.core.policy import StreamPolicy
 from poller.core.routing import lane_of
 from poller.core.steps import Checkpoint, Command, Deliver, Fetch, Fetched, Finish, Invoke
 
+from .window_checks import WindowChecker
 from .world import MadeRecord
 
 
@@ -41,6 +42,7 @@ class StreamChecker:
         self._tries: dict[int, int] = {}  # the same since the last split or progress
         self._records = records
         self._before = _earlier_of_key(records)
+        self.windows = WindowChecker(records)
         self.begin(policy, None)
 
     def begin(self, policy: StreamPolicy, stored: Position | None) -> None:
@@ -58,16 +60,19 @@ class StreamChecker:
         self._read = sum(int(record.sequence) <= low for record in self._records)
         self._came_at: dict[int, Instant] = {}
         self._free_since: dict[int, Instant] = {}
+        self.windows.begin(policy, None if stored is None else stored.window)
 
     def command(self, command: Command, now: Instant) -> None:
         match command:
-            case Invoke(batch):
+            case Invoke(batch, window):
+                self.windows.invoke(batch, window, self._next_unsettled(), now)
                 self._invoke(batch, now)
             case Deliver(discard):
                 self._deliver(discard, now)
             case Checkpoint(position):
                 uncovered = self.covered(position) - self.settled
                 assert not uncovered, "a checkpoint passes an unsettled record"
+                self.windows.checkpoint(position.window)
             case Fetch(limit):
                 self._fetch(limit, now)
             case Finish(shard_ended=True):
@@ -75,8 +80,10 @@ class StreamChecker:
                 assert self.stored is not None
                 assert self.stored.ended, "finished before the end was stored"
                 assert self.covered(self.stored) == self.settled
+                assert not self.windows.open, "finished with an open window"
 
     def fetch_failed(self, now: Instant) -> None:
+        self.windows.fetch_failed()
         self._fetch_failed_at = now
 
     def fetched(self, fact: Fetched, now: Instant) -> None:
@@ -84,6 +91,7 @@ class StreamChecker:
         self._came_at.update((r.index, now) for r in fact.records)  # type: ignore[attr-defined]
         idle = not fact.records and fact.read_up_to >= fact.asked_at
         self._idle_since = fact.asked_at if idle else None
+        self.windows.fetched(fact)
 
     def invoked(self, batch: Batch, outcome: Outcome, now: Instant) -> None:
         del self.busy[batch.lane]
@@ -99,6 +107,7 @@ class StreamChecker:
                 done = indexes
             case PartlyFailed(failed):
                 done = indexes[: min(failed)]
+        self.windows.invoked(batch, outcome, done, now)
         split = isinstance(outcome, Failed) and outcome.bisectable and self.policy.bisect
         if done or (split and len(indexes) > 1):
             self._tries.update(dict.fromkeys(indexes, 0))
@@ -114,6 +123,7 @@ class StreamChecker:
 
     def saved(self, position: Position) -> None:
         self.stored = position
+        self.windows.saved()
 
     def ignored(self, index: int) -> None:
         """The filter rejects this record."""
@@ -122,15 +132,19 @@ class StreamChecker:
     def _invoke(self, batch: Batch, now: Instant) -> None:
         indexes = _indexes(batch)
         self._take_lane(batch, indexes)
+        durable = self.covered(self.stored)
+        for index in self._done_in_lane(batch.lane) - durable:
+            begun = self.policy.lanes > 1 and self.is_begun(index)
+            assert begun, "a lane went on before its progress was durable"
+        if batch.records:
+            self._invoke_records(batch, indexes, now)
+
+    def _invoke_records(self, batch: Batch, indexes: list[int], now: Instant) -> None:
         policy = self.policy
         assert len(batch.records) <= policy.batch_size
         size = sum(record.size for record in batch.records)
         assert size <= policy.batch_bytes_max, "a payload over the limit"
         self._is_whole(batch, indexes, size, now)
-        durable = self.covered(self.stored)
-        for index in self._done_in_lane(batch.lane) - durable:
-            begun = self.policy.lanes > 1 and self.is_begun(index)
-            assert begun, "a lane went on before its progress was durable"
         for index, record in zip(indexes, batch.records, strict=True):
             since = now - self._failed_at.get(index, -1e9)
             assert since >= policy.backoff_min / 2, "a retry without backing off"
@@ -151,11 +165,13 @@ class StreamChecker:
             following = next(rest, None)
             assert following is not None
             stale = self.policy.record_age_max is not None
-            assert stale or size + following.size > self.policy.batch_bytes_max
+            reserved = 0 if self.policy.tumbling_window is None else self.policy.state_bytes_max
+            assert stale or size + following.size > self.policy.batch_bytes_max - reserved
 
     def _deliver(self, discard: Discard, now: Instant) -> None:
         batch, policy = discard.batch, self.policy
         assert batch.records, "an empty discard"
+        assert (discard.window is None) is (policy.tumbling_window is None)
         self._take_lane(batch, _indexes(batch))
         match discard.reason:
             case DiscardReason.RETRIES_EXHAUSTED:
@@ -175,6 +191,8 @@ class StreamChecker:
         assert batch.lane not in self.busy, "two batches in one lane"
         self.busy[batch.lane] = batch
         assert indexes == sorted(set(indexes))
+        if not batch.records:
+            return
         tries = {self._tries.get(index, 0) for index in indexes}
         assert tries == {batch.invocations}, "the count of tries is wrong"
         for index, record in zip(indexes, batch.records, strict=True):
@@ -185,8 +203,8 @@ class StreamChecker:
 
     def _fetch(self, limit: int, now: Instant) -> None:
         assert 0 < limit <= self.policy.fetch_max
-        first = next((r.index for r in self._records if r.index not in self.settled), None)
-        held = [] if first is None else self._records[first : self._read]
+        first = self._next_unsettled()
+        held = [] if first is None else self._records[first.index : self._read]
         assert len(held) + limit <= self.policy.unsettled_max, "reads more than may be unsettled"
         size = sum(record.size for record in held)
         assert size < self.policy.unsettled_bytes_max, "reads although it holds enough bytes"
@@ -195,6 +213,11 @@ class StreamChecker:
         if self._idle_since is not None:
             wait = now - self._idle_since
             assert wait >= self.policy.poll_interval - 1e-6, "polls an idle shard too fast"
+
+    def _next_unsettled(self) -> MadeRecord | None:
+        """The first record that was read and is not settled."""
+        read = self._records[: self._read]
+        return next((record for record in read if record.index not in self.settled), None)
 
     def _done_in_lane(self, lane: int) -> set[int]:
         return {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, takewhile
 
-from poller.core.model import Fate, Instant, Position, Record, Seconds
+from poller.core.model import BEGINNING, Fate, Instant, Position, Record, Seconds
 from poller.core.policy import StreamPolicy
 from poller.core.steps import (
     Checkpoint,
@@ -106,10 +106,10 @@ class StreamSimulation:
                 self._after(
                     world.between(world.read_latency), lambda now: self._read(limit, asked_at)
                 )
-            case Invoke(batch):
+            case Invoke(batch, window):
 
                 def invoked(now: Instant) -> Fact:
-                    outcome = world.outcome(batch, world.random)
+                    outcome = world.answer(batch, window)
                     checker.invoked(batch, outcome, now)
                     return Invoked(batch.id, outcome)
 
@@ -133,11 +133,11 @@ class StreamSimulation:
 
     def _read(self, limit: int, asked_at: Instant) -> Fact:
         world = self.world
-        if world.random.random() < world.read_failures:
+        if world.random.random() < world.read_failures or world.is_out(self.now):
             self.checker.fetch_failed(self.now)
             return FetchFailed("the stream is throttled")
-        window = world.records[self.cursor : self.cursor + limit]
-        records = [record for record in window if record.arrived_at <= asked_at]
+        page = world.records[self.cursor : self.cursor + limit]
+        records = list(takewhile(lambda record: record.readable_at <= asked_at, page))
         for record in world.records[self.cursor + len(records) :]:
             if not records or record.sequence != records[-1].sequence:
                 break
@@ -152,9 +152,13 @@ class StreamSimulation:
             records,
             size=sum(record.size for record in records),
             asked_at=asked_at,
-            read_up_to=asked_at if caught_up else records[-1].arrived_at,
+            read_up_to=asked_at if caught_up and world.tells_reach else self._last_arrival(),
             shard_ended=world.ends and self.cursor == len(world.records),
             filtered=frozenset(filtered),
         )
         self.checker.fetched(fact, self.now)
         return fact
+
+    def _last_arrival(self) -> Instant:
+        read = self.world.records[: self.cursor]
+        return read[-1].arrived_at if read else BEGINNING

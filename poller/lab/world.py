@@ -5,22 +5,39 @@ Everything is decided by one seeded random source, so one seed is one life.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from poller.core.model import Batch, Instant, Outcome, Seconds
+from poller.core.model import (
+    Batch,
+    Instant,
+    Outcome,
+    PartlyFailed,
+    Seconds,
+    Succeeded,
+    WindowTurn,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class MadeRecord:
-    """A core Record whose `index` is its place in the shard."""
+    """A core Record whose `index` is its place in the shard.
+
+    `delay`: how long after `arrived_at`, which a clock of its own may have stamped, it can be read.
+    """
 
     sequence: str
     key: str | None
     arrived_at: Instant
     size: int
     index: int
+    delay: Seconds = 0.0
+
+    @property
+    def readable_at(self) -> Instant:
+        return self.arrived_at + self.delay
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +59,21 @@ class StreamWorld:
     outcome: Callable[[Batch, random.Random], Outcome]
     random: random.Random
     read_failures: float = 0.0  # the share of reads that fail
+    outage: tuple[Instant, Instant] | None = None  # while all of them fail
+    tells_reach: bool = True  # whether a read that has caught up says so
     read_latency: tuple[Seconds, Seconds] = (0.01, 0.2)
     run_latency: tuple[Seconds, Seconds] = (0.01, 2.0)
     crash_at: Instant | None = None
     stop_at: Instant | None = None
     ends: bool = True  # whether the shard is closed behind its last record
+
+    def answer(self, batch: Batch, window: WindowTurn | None) -> Outcome:
+        """What the function answers; in a window its state is the records that it has counted."""
+        outcome = self.outcome(batch, self.random)
+        return outcome if window is None else _with_state(outcome, batch, window)
+
+    def is_out(self, now: Instant) -> bool:
+        return self.outage is not None and self.outage[0] <= now < self.outage[1]
 
     def between(self, bounds: tuple[Seconds, Seconds]) -> Seconds:
         return self.random.uniform(*bounds)
@@ -61,16 +88,43 @@ def make_records(
     sizes: Sequence[int] = (100,),
     keyless: float = 0.0,
     aggregate: int = 1,
+    skew: Seconds = 0.0,
 ) -> list[MadeRecord]:
     """`count` records of `keys` keys that arrive `rate` a second; a share of them has no key.
 
-    `aggregate`: how many of them at most came as one, with one sequence number.
+    `aggregate`: how many of them at most came as one, with one sequence number.  They are stamped
+    up to `skew` seconds early, so that stamps do not rise everywhere.
     """
-    at, first, records = 0.0, 0, []
+    at, first, delay, records = 0.0, 0, 0.0, []
     for index in range(count):
         if index - first >= aggregate or random.random() < 0.2 or index == 0:
             at, first = at + random.expovariate(rate), index
+            delay = random.uniform(0.0, skew) if skew else 0.0
         key = None if random.random() < keyless else f"k{random.randrange(keys)}"
         sequence = str(10**20 + first * 7)
-        records.append(MadeRecord(sequence, key, at, random.choice(sizes), index))
+        size = random.choice(sizes)
+        records.append(MadeRecord(sequence, key, at - delay, size, index, delay))
     return records
+
+
+def counted(state: bytes) -> list[int]:
+    """The indexes of the records in the state of a window."""
+    return list(json.loads(state))
+
+
+def _with_state(outcome: Outcome, batch: Batch, window: WindowTurn) -> Outcome:
+    """The state that counts what is done; a failure of the first record counts all the same."""
+    before = counted(window.state)
+    indexes = [record.index for record in batch.records]  # type: ignore[attr-defined]
+    match outcome:
+        case Succeeded():
+            return Succeeded(_state([*before, *indexes]))
+        case PartlyFailed(failed):
+            done = indexes[: min(failed)] or indexes
+            return PartlyFailed(failed, state=_state([*before, *done]))
+        case _:
+            return outcome
+
+
+def _state(indexes: list[int]) -> bytes:
+    return json.dumps(indexes).encode()

@@ -86,6 +86,7 @@ def made(policy: StreamPolicy, shape: dict, **faults: float | None) -> StreamWor
         rate=shape["rate"],
         sizes=shape["sizes"],
         keyless=shape["keyless"],
+        skew=shape.get("skew", 0.0),
     )
     # Without a limit a poison record is tried for ever, as on AWS.
     outcome = behaviour(0 if endless else shape["poison"], shape["flaky"], shape["report"])
