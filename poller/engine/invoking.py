@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from poller.core.model import Instant, Message, Outcome, Record, Refused
+from poller.core.model import Instant, Message, Outcome, Record, Refused, WindowTurn
+from poller.core.steps import Invoke
 from poller.interfaces import Errored, Invocation, NotReached, Ran
 from poller.wire.failures import InvocationReport
 from poller.wire.response_lint import examine_queue, examine_stream
-from poller.wire.responses import error_outcome, queue_outcome, stream_outcome
+from poller.wire.responses import error_outcome, queue_outcome, stream_outcome, window_outcome
+from poller.wire.windows import in_window
 
 from .specs import QueueSpec, StreamSpec
 
@@ -27,19 +29,32 @@ def trace_id(request_id: str, now: Instant) -> str:
     return f"Root=1-{int(now):08x}-{digits[8:]};Parent={digits[:16]};Sampled=0"
 
 
-async def invoke_records(
-    spec: StreamSpec, shard: str, records: Sequence[Record], now: Instant
-) -> Outcome:
-    request_id = new_id()
+def event_of(
+    spec: StreamSpec, shard: str, records: Sequence[Record], window: WindowTurn | None
+) -> bytes:
+    """The JSON that the function receives for `records`, in a tumbling window or in none."""
     event = spec.source.event(shard, records)
+    if window is None:
+        return event
+    return in_window(event, window, shard=shard, source_arn=spec.stored.source_arn)
+
+
+async def invoke_records(spec: StreamSpec, shard: str, invoke: Invoke, now: Instant) -> Outcome:
+    request_id, records = new_id(), invoke.batch.records
+    event = event_of(spec, shard, records, invoke.window)
     reply = await spec.target.invoke(
         Invocation(event, request_id, spec.stored.function_arn, trace_id(request_id, now))
     )
     match reply:
         case Ran(body, version):
             report = InvocationReport(request_id, executed_version=version)
-            outcome = stream_outcome(body, records, reporting=spec.reporting, report=report)
-            return examine_stream(outcome, body, records, reporting=spec.reporting)
+            # What ends the last window of a mapping that has none any more need not know of states.
+            windowed = spec.policy.tumbling_window is not None
+            judge = window_outcome if windowed else stream_outcome
+            outcome = judge(body, records, reporting=spec.reporting, report=report)
+            return examine_stream(
+                outcome, body, records, reporting=spec.reporting, windowed=windowed
+            )
         case Errored():
             return _errored(request_id, reply)
         case NotReached():

@@ -31,7 +31,7 @@ from poller.wire.failures import describe_discard
 
 from .driver import Driver
 from .filtering import Accept, Filtering
-from .invoking import invoke_records, new_id
+from .invoking import event_of, invoke_records, new_id
 from .shared import Shared, log
 from .specs import StreamSpec
 
@@ -83,7 +83,7 @@ class ShardRun:
         match command:
             case Invoke(batch):
                 now = self._shared.clock.now()
-                outcome = await invoke_records(self._spec, self._shard, batch.records, now)
+                outcome = await invoke_records(self._spec, self._shard, command, now)
                 return Invoked(batch.id, outcome)
             case Checkpoint(position):
                 await self._save(position)
@@ -143,7 +143,7 @@ class ShardRun:
             shard=self._shard,
             stream_arn=spec.stored.source_arn,
             function_arn=spec.stored.function_arn,
-            event=spec.source.event(self._shard, discard.batch.records)
+            event=event_of(spec, self._shard, discard.batch.records, discard.window)
             if spec.destination_takes_events
             else None,
             now=self._shared.clock.now(),

@@ -3,6 +3,7 @@
 what happens                              level     how often
 the function fails or reports failures    warning   the first, one a minute, and the end (info)
 the function is not reached               warning   the same
+a tumbling window is cut short            warning   each, up to one a minute for a shard
 a poll fails                              warning   the first, and the end (info)
 records are given up                      warning   each, up to ten a minute for a shard
 messages cannot be deleted                warning   the first, one a minute, and the end (info)
@@ -45,6 +46,7 @@ from poller.core.steps import (
     Stopping,
 )
 from poller.interfaces import Unit
+from poller.wire.windows import iso
 
 from .episodes import Allowance, Episode
 
@@ -91,10 +93,11 @@ class _UnitLog:
         if unit.shard:
             self._fields["shard"] = unit.shard
         self._what = "message" if not unit.shard else "record"
-        self._running: dict[int, Batch | MessageBatch] = {}
+        self._running: dict[int, Invoke | InvokeMessages] = {}
         self._discards: dict[int, Discard] = {}
         self._errors = Episode(REMINDER_PERIOD)
         self._refusals = Episode(REMINDER_PERIOD)
+        self._cut_short_lines = Allowance(1, REMINDER_PERIOD)
         self._fetch_failures = Episode(None)
         self._undeleted = Episode(REMINDER_PERIOD)
         self._discard_lines = Allowance(DISCARD_LINES_MAX, DISCARD_PERIOD)
@@ -111,8 +114,22 @@ class _UnitLog:
     def stopping(self, fact: Stopping, now: Instant) -> None:
         self._stopping = True
 
-    def invoke(self, command: Invoke | InvokeMessages, now: Instant) -> None:
-        self._running[command.batch.id] = command.batch
+    def invoke_messages(self, command: InvokeMessages, now: Instant) -> None:
+        self._running[command.batch.id] = command
+
+    def invoke(self, command: Invoke, now: Instant) -> None:
+        self._running[command.batch.id] = command
+        window = command.window
+        if window is None or not window.early or command.batch.attempts:
+            return
+        left_out = self._cut_short_lines.spend(now)
+        if left_out is not None:
+            self._warn(
+                "a tumbling window is cut short: its state is too large, or windows are turned off",
+                window_ends=iso(window.end),
+                state_bytes=len(window.state),
+                **({"not_logged": left_out} if left_out else {}),
+            )
 
     def deliver(self, command: Deliver, now: Instant) -> None:
         self._discards[command.discard.batch.id] = command.discard
@@ -120,8 +137,8 @@ class _UnitLog:
     # Invocations.
 
     def invoked(self, fact: Invoked, now: Instant) -> None:
-        batch = self._running.pop(fact.batch_id, None)
-        if batch is None:
+        command = self._running.pop(fact.batch_id, None)
+        if command is None:
             return
         match fact.outcome:
             case Succeeded():
@@ -131,10 +148,10 @@ class _UnitLog:
             case PartlyFailed(failed):
                 self._reached(now)
                 what = f"the function reported {len(failed)} {self._what}s as failed"
-                self._erred(what, batch, now)
+                self._erred(what, command, now)
             case Failed(error):
                 self._reached(now)
-                self._erred("the function failed", batch, now, error=error)
+                self._erred(_failed(command), command, now, error=error)
             case Refused(error):
                 times = self._refusals.failed(now)
                 if times is not None:
@@ -145,9 +162,9 @@ class _UnitLog:
             self._info("the function is reached again", times=over.times, after=over.seconds)
 
     def _erred(
-        self, what: str, batch: Batch | MessageBatch, now: Instant, **fields: object
+        self, what: str, command: Invoke | InvokeMessages, now: Instant, **fields: object
     ) -> None:
-        times = self._errors.failed(now)
+        times, batch = self._errors.failed(now), command.batch
         if times is not None:
             described = _describe(batch)
             self._warn(what, **fields, **described, attempt=batch.attempts + 1, failures=times)
@@ -205,10 +222,18 @@ class _UnitLog:
         logger.log(level, message, extra={**self._fields, **shown})
 
 
+def _failed(command: Invoke | InvokeMessages) -> str:
+    if isinstance(command, Invoke) and not command.batch.records:
+        return "the final invocation of a window failed, and its shard waits until it succeeds"
+    return "the function failed"
+
+
 def _describe(batch: Batch | MessageBatch) -> dict[str, object]:
     """A batch by its number, size and range."""
     if isinstance(batch, MessageBatch):
         return {"batch": batch.id, "messages": len(batch.messages)}
+    if not batch.records:
+        return {"batch": batch.id}
     first, last = batch.records[0].sequence, batch.records[-1].sequence
     return {"batch": batch.id, "records": len(batch.records), "first": first, "last": last}
 
@@ -235,7 +260,7 @@ _TELL: dict[type, Callable[[_UnitLog, Any, Instant], None]] = {
     Delivered: _UnitLog.delivered,
     Deleted: _UnitLog.deleted,
     Invoke: _UnitLog.invoke,
-    InvokeMessages: _UnitLog.invoke,
+    InvokeMessages: _UnitLog.invoke_messages,
     Deliver: _UnitLog.deliver,
     Finish: _UnitLog.finish,
 }

@@ -14,7 +14,8 @@ dropped     records given up for which there is no destination
 delivered   records given up whose failure document the destination has
 kept        records given up whose failure document waits in the state store
 deleted     messages deleted from their queue
-retries     invocations of what had been sent before; all others are a batch that closed
+retries     invocations of what had been sent before; all others are a batch that closed, but for
+            the final ones of tumbling windows, which have no records
 
 This is the hot path: an observation costs a few microseconds whatever the batch holds.
 """
@@ -164,7 +165,8 @@ class UnitTally:
 
     def invoke(self, command: Invoke, now: Instant) -> None:
         batch = command.batch
-        self.iterator_age = max(0.0, now - batch.records[-1].arrived_at)
+        if batch.records:
+            self.iterator_age = max(0.0, now - batch.records[-1].arrived_at)
         self._running[batch.id] = (now, len(batch.records), True)
         self._sent(batch, len(batch.records))
 
@@ -183,6 +185,8 @@ class UnitTally:
         closed_by = batch.closed_by
         if batch.attempts or closed_by is ClosedBy.RETRY:
             counts.retries += 1
+            return
+        if not size:
             return
         self.histograms.batch_records.observe(size)
         if closed_by is ClosedBy.COUNT:

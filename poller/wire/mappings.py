@@ -74,7 +74,6 @@ APPLIES_TO: dict[str, frozenset[SourceKind]] = {
 _NOT_YET_OFF: dict[str, tuple[Any, ...]] = {
     "ScalingConfig": ({},),
     "ProvisionedPollerConfig": ({},),
-    "TumblingWindowInSeconds": (0,),
     OWN_BLOCK: ({},),
 }
 

@@ -6,10 +6,11 @@ AWS's -1 ("without limit") stops here: beyond it stands None.
 from __future__ import annotations
 
 from poller.core.model import Seconds
-from poller.core.policy import QueuePolicy, StreamPolicy
+from poller.core.policy import PAYLOAD_BYTES_MAX, QueuePolicy, StreamPolicy
 
 from .arns import SourceKind
 from .mappings import MappingConfig
+from .windows import FRAME_BYTES_MAX
 
 # Base rate of polling and most records of one GetRecords call (spec 3.1).
 POLL_INTERVALS: dict[SourceKind, Seconds] = {SourceKind.KINESIS: 1.0, SourceKind.DYNAMODB: 0.25}
@@ -26,12 +27,17 @@ def stream_policy(config: MappingConfig) -> StreamPolicy:
     """What each shard of a mapping's stream is read and retried by."""
     kind = config.source.kind
     assert kind.is_stream, kind
-    batches = max(FETCH_BATCHES, FETCH_BATCHES_OF_LANE * config.parallelization_factor)
+    window = config.tumbling_window_in_seconds
+    # The batches of a window share one state, so they run one at a time (spec 4.2).
+    lanes = 1 if window else config.parallelization_factor
+    batches = max(FETCH_BATCHES, FETCH_BATCHES_OF_LANE * lanes)
     wanted = batches * config.batch_size
     return StreamPolicy(
         batch_size=config.batch_size,
+        batch_bytes_max=PAYLOAD_BYTES_MAX - (FRAME_BYTES_MAX if window else 0),
         batch_window=float(config.maximum_batching_window_in_seconds),
-        lanes=config.parallelization_factor,
+        lanes=lanes,
+        tumbling_window=float(window) if window else None,
         retries_max=_limit(config.maximum_retry_attempts),
         record_age_max=_limit(config.maximum_record_age_in_seconds),
         bisect=config.bisect_batch_on_function_error,

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from poller.core.model import Begun, LaneMarks, Position
+from poller.core.model import Begun, LaneMarks, Position, TumblingWindow
 
 Sequence = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+\Z")]
 
@@ -30,6 +30,14 @@ class Aggregate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     settled: Annotated[int, msgspec.Meta(ge=1)]
 
 
+class Window(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """`TumblingWindow` as stored; the JSON of its state is a string, so that it stays as it is."""
+
+    start: float
+    end: float
+    state: str | None = None
+
+
 class Stored(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """`Position` as stored, with the same members."""
 
@@ -38,6 +46,7 @@ class Stored(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     ahead: tuple[Marks, ...] = ()
     ended: bool = False
     begun: Aggregate | None = None
+    window: Window | None = None
 
 
 _encoder = msgspec.json.Encoder()
@@ -49,7 +58,14 @@ def encode_position(position: Position) -> str:
     ahead = tuple(Marks(marks.count, marks.settled) for marks in position.ahead)
     begun = position.begun
     aggregate = None if begun is None else Aggregate(begun.sequence, begun.settled)
-    stored = Stored(position.sequence, position.since, ahead, position.ended, aggregate)
+    stored = Stored(
+        position.sequence,
+        position.since,
+        ahead,
+        position.ended,
+        aggregate,
+        _stored_window(position.window),
+    )
     return _encoder.encode(stored).decode()
 
 
@@ -69,4 +85,21 @@ def decode_position(text: str | bytes) -> Position:
     ahead = tuple(LaneMarks(marks.count, marks.settled) for marks in stored.ahead)
     aggregate = stored.begun
     begun = None if aggregate is None else Begun(aggregate.sequence, aggregate.settled)
-    return Position(stored.sequence, stored.since, ahead, stored.ended, begun)
+    window = _window(stored.window)
+    return Position(stored.sequence, stored.since, ahead, stored.ended, begun, window)
+
+
+def _stored_window(window: TumblingWindow | None) -> Window | None:
+    if window is None:
+        return None
+    return Window(window.start, window.end, None if window.state is None else window.state.decode())
+
+
+def _window(stored: Window | None) -> TumblingWindow | None:
+    """Raises ValueError."""
+    if stored is None:
+        return None
+    if stored.start >= stored.end:
+        raise ValueError(f"not a position: a window from {stored.start} to {stored.end}")
+    state = None if stored.state is None else stored.state.encode()
+    return TumblingWindow(stored.start, stored.end, state)

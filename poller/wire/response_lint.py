@@ -49,6 +49,8 @@ def examine_stream(
     """
     if body in PLAIN_SUCCESSES or not _worth_parsing(body, outcome, windowed=windowed):
         return outcome
+    if windowed and isinstance(outcome, Failed) and outcome.bisectable:
+        return outcome  # it has no state, and says so
     keys = frozenset(record.key for record in records)
     sent = Sent(
         name="sequence number",

@@ -8,9 +8,13 @@ from typing import Any
 import msgspec
 
 from poller.core.model import Failed, Message, Outcome, PartlyFailed, Record, Succeeded
+from poller.core.policy import PAYLOAD_BYTES_MAX
 
 from .problems import shown
+from .windows import FRAME_BYTES_MAX
 
+# A state over the limit of AWS ends its window early; one that no event can bring back is an error.
+STATE_BYTES_MOST = PAYLOAD_BYTES_MAX - FRAME_BYTES_MAX
 ERROR_MAX = 500  # characters of a function's error that an outcome keeps
 
 _SUCCESS = Succeeded()
@@ -66,6 +70,39 @@ def stream_outcome(
     return PartlyFailed(frozenset((min(failed),)), report)
 
 
+def window_outcome(
+    body: bytes, records: Sequence[Record], *, reporting: bool, report: Any = None
+) -> Outcome:
+    """The same where windows tumble, so that the response must hold a state (spec 4.2, 6.1).
+
+    That goes for the final invocation, too, whose state nobody reads: AWS makes no exception.
+
+    =====================================================  =======================================
+    body                                                   outcome
+    =====================================================  =======================================
+    no object, or no state in it, or a state of null       Failed, bisectable
+    a state that no event has room for                     Failed, bisectable
+    any other state, not reporting                         Succeeded with its bytes
+    any other state, reporting                             as above, with its bytes
+    =====================================================  =======================================
+    """
+    try:
+        response = _window_response(body)
+    except _BadResponse as error:
+        return Failed(str(error), report=report)
+    state = bytes(response.state)
+    if not reporting:
+        return Succeeded(state)
+    try:
+        reported = _identifiers(response.batchItemFailures)
+        failed = _places(reported, [record.sequence for record in records])
+    except _BadResponse as error:
+        return Failed(str(error), bisectable=False, report=report)
+    if not failed:
+        return Succeeded(state)
+    return PartlyFailed(frozenset((min(failed),)), report, state)
+
+
 def queue_outcome(body: bytes, messages: Sequence[Message], *, reporting: bool) -> Outcome:
     """The outcome of a function that ran with `messages` of a queue and answered `body`.
 
@@ -100,6 +137,11 @@ def _reported(body: bytes) -> frozenset[str]:
             failures = response.get("batchItemFailures")
         case other:
             raise _BadResponse(f"the response must be an object, not {shown(other)}")
+    return _identifiers(failures)
+
+
+def _identifiers(failures: Any) -> frozenset[str]:
+    """The identifiers in what a response has as batchItemFailures.  Raises _BadResponse."""
     match failures:
         case None:
             return frozenset()
@@ -116,6 +158,33 @@ def _decode(body: bytes) -> Any:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise _BadResponse("the response is not JSON") from None
+
+
+class _WindowResponse(msgspec.Struct):
+    state: msgspec.Raw = msgspec.Raw(b"null")
+    batchItemFailures: Any = None
+
+
+_WINDOW_RESPONSE = msgspec.json.Decoder(_WindowResponse)
+
+
+def _window_response(body: bytes) -> _WindowResponse:
+    """A response that has a state.  Raises _BadResponse."""
+    try:
+        body.decode()  # a Raw member is copied, not read: nobody else checks that it is text
+        response = _WINDOW_RESPONSE.decode(body)
+    except msgspec.ValidationError:
+        raise _BadResponse("the response must be an object with the state of the window") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _BadResponse("the response must be an object with a state, and is not JSON") from None
+    if bytes(response.state) == b"null":
+        raise _BadResponse(
+            "the response has no state, which every invocation of a tumbling window must return,"
+            " the final one too"
+        )
+    if len(response.state) > STATE_BYTES_MOST:
+        raise _BadResponse(f"a state of {len(response.state)} bytes fits into no event")
+    return response
 
 
 def _identifier(failure: Any) -> str:

@@ -61,7 +61,6 @@ def test_the_annotated_config_has_every_setting() -> None:
             "ProvisionedPollerConfig",
             "ScalingConfig",
             "Tags",
-            "TumblingWindowInSeconds",
         }
     }
     of_blocks = {field.name for entry in (AwsEntry, FunctionEntry) for field in fields(entry)}

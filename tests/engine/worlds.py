@@ -37,9 +37,13 @@ class LoopClock(Clock):
 class Call:
     """One invocation as the function saw it."""
 
-    records: list[dict[str, Any]]
+    event: dict[str, Any]
     begun: float
     ended: float | None = None
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return self.event["Records"]
 
     @property
     def bodies(self) -> list[str]:
@@ -59,7 +63,7 @@ class Function:
     calls: list[Call] = field(default_factory=list)
 
     async def invoke(self, invocation: Invocation) -> Reply:
-        call = Call(json.loads(invocation.event)["Records"], self.clock.now())
+        call = Call(json.loads(invocation.event), self.clock.now())
         self.calls.append(call)
         await asyncio.sleep(self.duration)
         reply = self.answer(call)

@@ -17,6 +17,7 @@ from poller.core.model import (
     PartlyFailed,
     Refused,
     Succeeded,
+    WindowTurn,
 )
 from poller.core.steps import (
     Deleted,
@@ -97,6 +98,28 @@ def test_a_function_that_flaps_is_said_to_once_a_minute(log: Log) -> None:
         "WARNING the function failed",
         "INFO the function works again",
     ] * 2
+
+
+def test_a_final_invocation_that_fails_says_that_its_shard_waits(log: Log) -> None:
+    window = WindowTurn(0.0, 60.0, b"{}", final=True)
+    assert log.after(0, Ticked(), [Invoke(batch(7, (), attempts=2), window)]) == []
+    assert log.after(1, Invoked(7, Failed("E: boom"))) == [
+        "WARNING the final invocation of a window failed, and its shard waits until it succeeds"
+        f' {PLACE} error="E: boom" batch=7 attempt=3 failures=1'
+    ]
+
+
+def test_windows_that_are_cut_short_are_said_to_be_so_once_a_minute(log: Log) -> None:
+    window = WindowTurn(0.0, 60.0, b"x" * 99, final=True, early=True)
+    text = (
+        "WARNING a tumbling window is cut short: its state is too large, or windows are turned off"
+        f" {PLACE} window_ends=1970-01-01T00:01:00Z state_bytes=99"
+    )
+    invoke = Invoke(batch(7, (), ClosedBy.FLUSH), window)
+    assert log.after(0, Ticked(), [invoke]) == [text]
+    assert log.after(1, Ticked(), [invoke]) == []
+    assert log.after(61, Ticked(), [invoke]) == [f"{text} not_logged=1"]
+    assert log.after(200, Ticked(), [Invoke(batch(8, (), attempts=1), window)]) == []
 
 
 def test_reported_failures_are_counted_in_the_line(log: Log) -> None:

@@ -22,6 +22,7 @@ from poller.core.model import (
     Position,
     Refused,
     Succeeded,
+    WindowTurn,
 )
 from poller.core.policy import StreamPolicy
 from poller.core.steps import (
@@ -63,6 +64,9 @@ SENT_MESSAGES = {"invoked": 5, "closed_by_window": 1}
 RECORDS = records(5)
 DISCARD = Discard(DiscardReason.RETRIES_EXHAUSTED, batch(1, RECORDS), Failed("boom"))
 INVOKE = (Ticked(), [Invoke(batch(1, RECORDS))])
+WINDOW = WindowTurn(0.0, 60.0, b"{}", final=True)
+FINAL = (Ticked(), [Invoke(batch(1, (), ClosedBy.FLUSH), WINDOW)])
+FINAL_AGAIN = Invoke(batch(2, (), ClosedBy.RETRY, attempts=1), WINDOW)
 INVOKE_MESSAGES = (Ticked(), [InvokeMessages(messages(1, 5))])
 
 
@@ -93,6 +97,12 @@ def nonzero(counts: Counts) -> dict[str, float]:
         (QUEUE, [(ReceiveFailed("throttled", 10), [])], {"fetch_failures": 1}),
         (SHARD, [(Stopping(NOW), []), (FetchFailed("stopping"), [])], {}),
         (SHARD, [INVOKE], SENT),
+        (SHARD, [FINAL], {}),
+        (
+            SHARD,
+            [FINAL, (Invoked(1, Failed("boom")), [FINAL_AGAIN])],
+            {"invocations_failed": 1, "invocation_seconds": 1, "retries": 1},
+        ),
         (
             SHARD,
             [INVOKE, (Invoked(1, Succeeded()), [])],
@@ -184,6 +194,8 @@ def test_the_iterator_age_is_that_of_the_last_record_when_its_batch_was_sent() -
     of = [StreamRecord("1", arrived_at=NOW - 90), StreamRecord("2", arrived_at=NOW - 70)]
     tally.saw(SHARD, Ticked(), [Invoke(batch(1, of))], NOW)
     tally.saw(SHARD, Invoked(1, Succeeded()), [], NOW + 50)
+    assert tally.units[SHARD].iterator_age == 70
+    tally.saw(SHARD, *FINAL, NOW + 60)
     assert tally.units[SHARD].iterator_age == 70
 
 

@@ -646,7 +646,7 @@ def test_the_problems_of_mappings_have_their_own_lines(folder: Path) -> None:
   - <<: *first
     FunctionName: g:live
     BatchSize: 0
-    TumblingWindowInSeconds: 60
+    TumblingWindowInSeconds: 901
 """)
     nowhere = (
         'DestinationConfig.OnFailure.Destination: "nowhere" is not the ARN of a failure '
@@ -657,8 +657,7 @@ def test_the_problems_of_mappings_have_their_own_lines(folder: Path) -> None:
         f"9: mappings[0].{nowhere}",
         f"9: mappings[1].{nowhere}",
         "12: mappings[1].BatchSize: must be a whole number from 1 to 10000, not 0",
-        "13: mappings[1].TumblingWindowInSeconds: TumblingWindowInSeconds is not supported yet; "
-        "remove it",
+        "13: mappings[1].TumblingWindowInSeconds: must be a whole number from 0 to 900, not 901",
     ]
 
 

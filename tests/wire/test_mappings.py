@@ -125,7 +125,7 @@ LEGAL = [
     (EVERY, "KMSKeyArn", [""]),
     (EVERY, "Tags", [{}, {"team": "orders", "cost center": ""}]),
     (EVERY, "poller", [{}]),
-    (STREAMS, "TumblingWindowInSeconds", [0]),
+    (STREAMS, "TumblingWindowInSeconds", [0, 1, 900]),
     (QUEUES, "ScalingConfig", [{}]),
     (QUEUES, "ProvisionedPollerConfig", [{}]),
 ]
@@ -242,10 +242,6 @@ ILLEGAL = [
     (STREAMS, "TumblingWindowInSeconds", -1, TUMBLING + "-1"),
     (STREAMS, "TumblingWindowInSeconds", 901, TUMBLING + "901"),
     # Not built yet.
-    (STREAMS, "TumblingWindowInSeconds", 1, f"TumblingWindowInSeconds: TumblingWindowInSeconds "
-                                            f"{NOT_YET}"),
-    (STREAMS, "TumblingWindowInSeconds", 900, f"TumblingWindowInSeconds: TumblingWindowInSeconds "
-                                              f"{NOT_YET}"),
     (EVERY, "FilterCriteria", {"Filters": [{"Pattern": "{}"}]},
      f"{PATTERN}: {INVALID}; the pattern must not be an empty object"),
     (EVERY, "FilterCriteria", {"Filters": [{}]}, f"{PATTERN}: {INVALID}; the pattern is empty"),
@@ -468,6 +464,7 @@ FULL = {
     "MaximumRecordAgeInSeconds": 60,
     "MaximumRetryAttempts": 2,
     "BisectBatchOnFunctionError": True,
+    "TumblingWindowInSeconds": 60,
 }
 
 

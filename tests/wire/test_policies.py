@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from poller.core.policy import QueuePolicy, StreamPolicy
+from poller.core.policy import PAYLOAD_BYTES_MAX, QueuePolicy, StreamPolicy
 from poller.wire.mappings import MappingConfig, parse_mapping
 from poller.wire.policies import queue_policy, stream_policy
+from poller.wire.windows import FRAME_BYTES_MAX
 
 STREAM = "arn:aws:kinesis:us-east-1:123456789012:stream/orders"
 TABLE = "arn:aws:dynamodb:us-east-1:123456789012:table/users/stream/2026-01-31T12:00:00.000"
@@ -54,6 +55,16 @@ def test_every_setting_of_a_stream_reaches_its_policy() -> None:
         record_age_max=60,
         bisect=True,
         poll_interval=0.25,
+        fetch_max=1_000,
+    )
+
+
+def test_the_batches_of_tumbling_windows_run_one_at_a_time_and_leave_room_for_the_window() -> None:
+    mapping = config(STREAM, TumblingWindowInSeconds=900, ParallelizationFactor=10)
+    assert stream_policy(mapping) == StreamPolicy(
+        batch_bytes_max=PAYLOAD_BYTES_MAX - FRAME_BYTES_MAX,
+        lanes=1,
+        tumbling_window=900.0,
         fetch_max=1_000,
     )
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from poller.core.model import Begun, LaneMarks, Position
+from poller.core.model import Begun, LaneMarks, Position, TumblingWindow
 from poller.wire.positions import decode_position, encode_position
 
 SEQUENCE = "49590338271490256608559692538361571095921575989136588898"
@@ -17,6 +17,9 @@ sequences = st.integers(0, 2**190).map(str)
 marks = st.lists(st.none() | sequences, min_size=1, max_size=10).map(
     lambda settled: LaneMarks(len(settled), tuple(settled))
 )
+starts = st.floats(-1e9, 1e9)
+states = st.none() | st.text(alphabet=st.characters(exclude_categories=("Cs",))).map(str.encode)
+windows = st.builds(lambda start, state: TumblingWindow(start, start + 60, state), starts, states)
 positions = st.builds(
     Position,
     sequence=st.none() | sequences,
@@ -24,6 +27,7 @@ positions = st.builds(
     ahead=st.lists(marks, max_size=3).map(tuple),
     ended=st.booleans(),
     begun=st.none() | st.builds(Begun, sequences, st.integers(1, 10**6)),
+    window=st.none() | windows,
 )
 
 
@@ -46,6 +50,14 @@ def test_a_position_comes_back_as_it_was(position: Position) -> None:
         (
             Position("7", begun=Begun("9", 3)),
             '{"sequence":"7","begun":{"sequence":"9","settled":3}}',
+        ),
+        (
+            Position("7", window=TumblingWindow(120.0, 240.0, b'{ "n":1 }')),
+            '{"sequence":"7","window":{"start":120.0,"end":240.0,"state":"{ \\"n\\":1 }"}}',
+        ),
+        (
+            Position("7", window=TumblingWindow(120.0, 240.0, None)),
+            '{"sequence":"7","window":{"start":120.0,"end":240.0}}',
         ),
     ],
 )
@@ -77,6 +89,10 @@ def test_the_form_of_stored_positions_stays(position: Position, text: str) -> No
         '{"ahead":[{"count":2,"settled":["7"]}]}',
         '{"ahead":[{"count":1,"settled":["x"]}]}',
         '{"sequence":"7","epoch":1}',
+        '{"window":{"start":1.0}}',
+        '{"window":{"start":2.0,"end":2.0}}',
+        '{"window":{"start":1.0,"end":2.0,"state":{}}}',
+        '{"window":{"start":1.0,"end":2.0,"early":true}}',
         '{"ahead":[{"count":1,"settled":["7"],"hash":"x"}]}',
         b"\xff\xfe",
         b'{"sequence":"\xff"}',
