@@ -17,11 +17,11 @@ from poller.sources.paces import Paces
 from poller.sources.sqs import SqsSource
 from poller.targets.undeclared import UndeclaredFunction
 from poller.wire.arns import DestinationKind, SourceKind
-from poller.wire.filter_criteria import filter_warnings
 from poller.wire.filters import Filters
 from poller.wire.mappings import MappingConfig
 from poller.wire.policies import queue_policy, stream_policy
 from poller.wire.starting import StartingPosition
+from poller.wire.warnings import warnings_about
 
 from .sessions import Sessions
 
@@ -143,7 +143,7 @@ def _filters(config: MappingConfig) -> MakeAccept | None:
 
 
 def _warnings(config: MappingConfig) -> tuple[str, ...]:
-    return tuple(map(str, filter_warnings(config.source.kind, config.filters)))
+    return tuple(map(str, warnings_about(config)))
 
 
 def _start(config: MappingConfig) -> Start:

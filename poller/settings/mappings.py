@@ -7,9 +7,9 @@ from typing import Any
 
 from poller.core.model import Instant
 from poller.wire.arns import ArnError, FunctionReference, mapping_uuid, parse_function
-from poller.wire.filter_criteria import filter_warnings
 from poller.wire.mappings import MappingConfig, Rejected, parse_mapping
 from poller.wire.problems import Problem
+from poller.wire.warnings import warnings_about
 
 from .file import ConfigFile
 from .nodes import Block, Items, Node, plain
@@ -72,8 +72,7 @@ def _read(
             return None
         case MappingConfig() as config:
             file.note(*(problem.below(*where) for problem in problems))
-            warnings = filter_warnings(config.source.kind, config.filters)
-            file.warn(*(warning.below(*where) for warning in warnings))
+            file.warn(*(warning.below(*where) for warning in warnings_about(config)))
     return settings_of(config, aws, node.line)
 
 

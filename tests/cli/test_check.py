@@ -167,3 +167,25 @@ def test_a_pattern_that_is_probably_not_meant_is_a_warning_and_no_error(
         f"warning: {path}:7: mappings[0].FilterCriteria.Filters[0].Pattern: "
         '"a" comes twice in one object; the last one counts\n'
     )
+
+
+def test_lanes_that_tumbling_windows_leave_without_effect_are_a_warning_and_no_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "poller.yaml"
+    path.write_text(
+        "functions: {f: {url: 'http://h'}}\n"
+        "mappings:\n"
+        "  - EventSourceArn: arn:aws:kinesis:us-east-1:123456789012:stream/orders\n"
+        "    FunctionName: f\n"
+        "    StartingPosition: LATEST\n"
+        "    TumblingWindowInSeconds: 60\n"
+        "    ParallelizationFactor: 2\n"
+    )
+    code, out, err = run(path, capsys)
+    assert (code, out) == (0, f"{path}: ok, 1 function, 1 mapping\n")
+    assert err == (
+        f"warning: {path}:7: mappings[0].ParallelizationFactor: has no effect with "
+        "TumblingWindowInSeconds, since the batches of a shard share a state and so run one by one;"
+        " remove one of them\n"
+    )

@@ -10,9 +10,9 @@ from poller.core.model import Instant
 from poller.settings.mappings import misplaced_function, settings_of, unknown_function
 from poller.settings.values import AwaitedMapping, AwsConfig, FunctionConfig, MappingSettings
 from poller.wire.arns import FunctionReference
-from poller.wire.filter_criteria import filter_warnings
 from poller.wire.mappings import MappingConfig, parse_mapping
 from poller.wire.problems import Problem
+from poller.wire.warnings import warnings_about
 
 from .events import Request, requests
 from .functions import read_template_function
@@ -146,7 +146,7 @@ class Joining:
             self._note(request, unknown_function({*self._declared, *self.offered}))
         elif misplaced := misplaced_function(config.function, self._aws):
             self._note(request, misplaced)
-        for warning in filter_warnings(config.source.kind, config.filters):
+        for warning in warnings_about(config):
             if placed := request.place(warning):
                 self.stack.file.warn(placed)
         return settings_of(config, self._aws, request.line)
