@@ -14,6 +14,7 @@ PATH_SHOWN_MAX = 300  # characters of a path that a message repeats
 
 # What AWS's clients call an error, where one of them asks for what is not here.
 _ERROR_TYPES = {
+    400: "InvalidRequestContentException",
     403: "AccessDeniedException",
     404: "UnknownOperationException",
     405: "UnknownOperationException",

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
-import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from poller.errors import PollerError
 
+from .connections import Connection, server_log
 from .guard import local_only
 from .problems import problems_as_json
 
 BODY_BYTES_MAX = 6 * 1024 * 1024 + 100 * 1024  # the largest request: a synchronous Invoke's event
+BACKLOG = 128
 KEEPALIVE_TIMEOUT = 75.0
 SHUTDOWN_TIMEOUT = 5.0  # for requests that still run when the server stops
 LINGERING_TIMEOUT = 2.0  # for the rest of a body that nobody reads
-
-# What clients do wrong on the wire; they are told, and it is no error of ours.
-_FAULTS_OF_CLIENTS = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
 
 
 def make_app(*tables: Iterable[web.AbstractRouteDef], loopback: bool) -> web.Application:
@@ -45,36 +44,35 @@ async def serve(app: web.Application, host: str, port: int) -> AsyncIterator[tup
 
     Raises PollerError if the address cannot be had.
     """
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        logger=_logger(),
-        auto_decompress=False,  # a compressed body may be anything, and no client sends one
-        keepalive_timeout=KEEPALIVE_TIMEOUT,
-        lingering_time=LINGERING_TIMEOUT,
-        shutdown_timeout=SHUTDOWN_TIMEOUT,
-    )
+    runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_TIMEOUT)
     await runner.setup()
+    loop = asyncio.get_running_loop()
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            listener = await loop.create_server(
+                partial(_connection, runner, loop), host, port, backlog=BACKLOG
+            )
         except OSError as error:
             raise PollerError(_cannot_listen(host, port, error)) from error
-        yield runner.addresses[0][0], runner.addresses[0][1]
+        try:
+            yield listener.sockets[0].getsockname()[:2]
+        finally:
+            listener.close()
     finally:
         await runner.cleanup()
 
 
-def _logger() -> logging.Logger:
-    """Where aiohttp reports what goes wrong."""
-    logger = logging.getLogger("poller.http")
-    logger.addFilter(_is_ours)
-    return logger
-
-
-def _is_ours(record: logging.LogRecord) -> bool:
-    error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, _FAULTS_OF_CLIENTS)
+def _connection(runner: web.AppRunner, loop: asyncio.AbstractEventLoop) -> Connection:
+    assert runner.server is not None, "it is set up"
+    return Connection(
+        runner.server,
+        loop=loop,
+        access_log=None,  # type: ignore[arg-type]  # as AppRunner itself passes it on
+        logger=server_log(),
+        keepalive_timeout=KEEPALIVE_TIMEOUT,
+        lingering_time=LINGERING_TIMEOUT,
+        auto_decompress=False,  # a compressed body may be anything, and no client sends one
+    )
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> str:

@@ -244,6 +244,23 @@ async def test_a_request_of_http_1_0_without_a_host_is_answered(service: Service
     await writer.wait_closed()
 
 
+async def test_a_failure_of_our_own_is_a_500_in_json_and_an_error_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def broken(request: web.Request) -> web.Response:
+        raise RuntimeError("a bug")
+
+    service = Service()
+    async with service.running(extra=[web.get("/broken", broken)]):
+        reply = await service.ask("/broken")
+        assert reply.status == 500
+        assert reply.json() == {"message": "poller itself failed; its log has more"}
+        assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == [
+            "a bug"
+        ]
+        assert (await service.ask("/healthz")).status == 200
+
+
 async def test_garbage_is_refused_without_a_traceback(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.functions import Answer, Function, function
+from tests.faults import Proxy, faulty, throttled
+from tests.functions import Answer, function
 from tests.outside.flows import Deliveries, Delivery, Item, Put, to_queue, to_stream, to_table
 from tests.outside.lambda_api import (
     REGION,
@@ -44,6 +46,7 @@ class Stage:
     url: str
     config: dict[str, Any]
     folder: Path
+    proxy: Proxy  # before Kinesis and DynamoDB Streams
     flows: Deliveries
     arns: dict[str, str]
     puts: dict[str, Put]
@@ -66,8 +69,24 @@ class Stage:
         return await_state(api, self.made[flow]["UUID"], state)
 
 
-def staged(url: str, stub: Function, flows: Deliveries, folder: Path) -> Stage:
-    stage = Stage(url, {}, folder, flows, {}, {})
+@contextlib.contextmanager
+def staged(
+    url: str, folder: Path, decide: Callable[[Delivery], Answer] = lambda _delivery: Answer()
+) -> Iterator[Stage]:
+    flows = Deliveries(decide)
+    with function(flows) as stub, faulty(url) as proxy:
+        stage = Stage(url, {}, folder, proxy, flows, {}, {})
+        _make_sources(stage)
+        endpoints = dict.fromkeys(("kinesis", "dynamodbstreams"), proxy.url)
+        stage.config = {
+            "aws": {"endpoint_url": url, "endpoints": endpoints, "region": REGION},
+            "functions": {flow: {"url": stub.url + flow, "timeout": 5} for flow in FLOWS},
+        }
+        yield stage
+
+
+def _make_sources(stage: Stage) -> None:
+    url = stage.url
     for flow in FLOWS:
         if flow == "queue":
             queue = new_queue(url, VisibilityTimeout="5")
@@ -78,11 +97,6 @@ def staged(url: str, stub: Function, flows: Deliveries, folder: Path) -> Stage:
         else:
             stream = new_stream(url)
             stage.arns[flow], stage.puts[flow] = stream.arn, to_stream(url, stream)
-    stage.config = {
-        "aws": {"endpoint_url": url, "region": REGION},
-        "functions": {flow: {"url": stub.url + flow, "timeout": 5} for flow in FLOWS},
-    }
-    return stage
 
 
 # A story with two kills, of which the tests below tell the parts.
@@ -104,9 +118,7 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(ministack_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    flows = Deliveries()
-    with function(flows) as stub:
-        stage = staged(ministack_url, stub, flows, tmp_path_factory.mktemp("lifecycle"))
+    with staged(ministack_url, tmp_path_factory.mktemp("lifecycle")) as stage:
         story = Story(stage, [], [], set())
         for part in (_beginning, _middle, _end):
             with poller(stage.config, folder=stage.folder) as running:
@@ -119,7 +131,8 @@ def story(ministack_url: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def _beginning(story: Story, api: Any) -> None:
-    """Every flow runs; one is paused, one deleted, two begin at LATEST just before the kill."""
+    """Every flow runs; one is paused, one deleted, two begin at LATEST and never read a record
+    before the kill."""
     stage, flows = story.stage, story.flows
     for flow in ("latest", "latest_table"):
         stage.puts[flow](items(0))
@@ -138,15 +151,18 @@ def _beginning(story: Story, api: Any) -> None:
     story.before.append(listed(api))
     told(api.delete_event_source_mapping(UUID=stage.made["deleted"]["UUID"]), 202)
     eventually(lambda: time.time() > put_at + WHOLE_SECONDS)
+    stage.proxy.inject(throttled(), on="GetRecords", times=None)
     for flow in ("latest", "latest_table"):
         stage.create(api, flow, StartingPosition="LATEST")
     for flow in ("latest", "latest_table"):
         stage.puts[flow](items(1, 2))
+        assert flows.count(flow) == 0
 
 
 def _middle(story: Story, api: Any) -> None:
     """What was put is delivered; one is enabled again, one changed just before the kill."""
     stage, flows = story.stage, story.flows
+    stage.proxy.heal()
     for flow in ("latest", "latest_table"):
         flows.await_all(flow, items(1, 2))
     story.while_paused.update(flows.missing("paused", items(0, 1, 2)))
@@ -259,11 +275,8 @@ def busy(ministack_url: str, tmp_path: Path) -> Iterator[Busy]:
     def answer(delivery: Delivery) -> Answer:
         return Answer(after=finish) if delivery.flow == "busy" else Answer()
 
-    flows = Deliveries(answer)
-    with function(flows) as stub:
-        stage = staged(ministack_url, stub, flows, tmp_path)
-        for settings in stage.config["functions"].values():
-            settings["timeout"] = 60
+    with staged(ministack_url, tmp_path, answer) as stage:
+        stage.config["functions"]["busy"]["timeout"] = 60
         with poller(stage.config, folder=tmp_path) as running:
             busy = Busy(stage, running, finish)
             busy.waits()
