@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Iterable
@@ -50,7 +51,7 @@ async def serve(app: web.Application, host: str, port: int) -> AsyncIterator[tup
     try:
         try:
             listener = await loop.create_server(
-                partial(_connection, runner, loop), host, port, backlog=BACKLOG
+                partial(_connection, runner, loop, server_log()), host, port, backlog=BACKLOG
             )
         except OSError as error:
             raise PollerError(_cannot_listen(host, port, error)) from error
@@ -62,13 +63,15 @@ async def serve(app: web.Application, host: str, port: int) -> AsyncIterator[tup
         await runner.cleanup()
 
 
-def _connection(runner: web.AppRunner, loop: asyncio.AbstractEventLoop) -> Connection:
+def _connection(
+    runner: web.AppRunner, loop: asyncio.AbstractEventLoop, log: logging.Logger
+) -> Connection:
     assert runner.server is not None, "it is set up"
     return Connection(
         runner.server,
         loop=loop,
         access_log=None,  # type: ignore[arg-type]  # as AppRunner itself passes it on
-        logger=server_log(),
+        logger=log,
         keepalive_timeout=KEEPALIVE_TIMEOUT,
         lingering_time=LINGERING_TIMEOUT,
         auto_decompress=False,  # a compressed body may be anything, and no client sends one
