@@ -6,9 +6,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from poller.core.model import Instant, Message, Position, Record, Seconds
+from poller.core.model import Instant, Message, MessageBatch, Position, Record, Seconds
 from poller.core.shards import Shard
-from poller.core.steps import Deleted, Fetched, FetchFailed, Received, ReceiveFailed, Released
+from poller.core.steps import (
+    Deleted,
+    Extended,
+    Fetched,
+    FetchFailed,
+    Received,
+    ReceiveFailed,
+    Released,
+)
 
 # Streams and queues.
 
@@ -56,6 +64,9 @@ class QueueSource(Protocol):
 
     async def release(self, messages: Sequence[Message]) -> Released:
         """Make messages visible again at once, as far as that is permitted."""
+
+    async def extend(self, batch: MessageBatch, seconds: int) -> Extended:
+        """Hide the messages of `batch` for `seconds` from now on, as far as that is permitted."""
 
     async def backlog(self) -> int | None:
         """Messages that wait in the queue, roughly; None if it cannot be told now."""

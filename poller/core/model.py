@@ -235,7 +235,11 @@ Outcome = Succeeded | PartlyFailed | Failed | Refused
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One machine, now.  `oldest`: arrival of the oldest unsettled record, if known."""
+    """One machine, now.  `oldest`: arrival of the oldest unsettled record, if known.
+
+    Of queues only: `slots`, how many invocations may run at once, and `pollers`, how many
+    provisioned pollers that takes (None: they are not provisioned).
+    """
 
     unsettled: int
     unsettled_bytes: int
@@ -244,3 +248,5 @@ class Snapshot:
     oldest: Instant | None
     blocked: str | None  # why it waits to retry, None if it does not
     caught_up: bool
+    slots: int | None = None
+    pollers: int | None = None

@@ -39,9 +39,20 @@ class StreamPolicy:
         return max(10_000, 10 * self.batch_size * self.lanes)
 
 
+# What one provisioned poller of a queue may do (spec 8.1).
+POLLER_CONCURRENCY = 10
+POLLER_RECEIVES_PER_SECOND = 10.0
+POLLER_BYTES_PER_SECOND = 1_000_000.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuePolicy:
-    """What one SQS queue is received and invoked by (spec 8.1)."""
+    """What one SQS queue is received and invoked by (spec 8.1).
+
+    How many invocations may run at once is told in `core/scaling.py`.  `pollers_min`: how many
+    pollers are provisioned at least; None where they are not counted.  `messages_per_second`: most
+    that the function is handed.  `heartbeat`: hide the messages of a batch for as long as it runs.
+    """
 
     batch_size: int = 10
     batch_bytes_max: int = PAYLOAD_BYTES_MAX
@@ -51,7 +62,15 @@ class QueuePolicy:
     concurrency_max: int = 1250
     concurrency_step: int = 5
     concurrency_period: Seconds = 1.0
+    concurrency_floor: int = 2
+    concurrency_quiet: int = 2
+    idle_period: Seconds = 60.0
+    backs_off: bool = True
+    pollers_min: int | None = None
+    messages_per_second: float | None = None
+    heartbeat: bool = False
     receive_max: int = 10
+    receives_max: int = 100
     run_time_max: Seconds = 3.0
     backoff_min: Seconds = 0.5
     backoff_max: Seconds = 30.0

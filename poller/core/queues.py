@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import count
 
 from .batches import Taken
 from .model import (
+    BEGINNING,
     Failed,
     Instant,
     Message,
@@ -26,12 +26,15 @@ from .model import (
     Snapshot,
     Succeeded,
 )
+from .paces import message_pace
 from .policy import QueuePolicy
 from .receiving import Receiving
+from .running import PROMPT, RunningBatches
 from .scaling import ConcurrencyLimit
 from .steps import (
     Delete,
     Deleted,
+    Extended,
     Finish,
     Invoked,
     InvokeMessages,
@@ -49,11 +52,12 @@ from .steps import (
 from .verdicts import pause
 from .waiting import waiting_messages
 
-PROMPT: Seconds = 1.0  # a batch formed this soon after its receive is always invoked
-
 
 class QueueMachine:
-    """One queue.  A message that matches no filter is deleted on arrival."""
+    """One queue.  A message that matches no filter is deleted on arrival.
+
+    `running` is for whoever looks on.
+    """
 
     def __init__(self, policy: QueuePolicy, *, seed: int = 0) -> None:
         self.finished = False
@@ -61,18 +65,20 @@ class QueueMachine:
         self._random = random.Random(seed)
         self._ids = count(1)
         self._waiting = waiting_messages(policy)
-        self._running: dict[int, MessageBatch] = {}  # every taken slot, refused ones included
-        self._refused: dict[int, tuple[Instant, str]] = {}  # when to try again, and why
-        self._tried: set[int] = set()  # batches that were refused and have not run since
+        self.running = RunningBatches(policy)
         self._limit = ConcurrencyLimit(policy)
-        self._receiving = Receiving(policy)
+        self._pace = message_pace(policy)
+        self._receiving = Receiving(policy, self._limit, self._pace)
         self._cleaning = 0  # deletions and releases in flight
         self._stop_by: Instant | None = None
         self._last_asked_empty = False
+        self._now: Instant = BEGINNING
 
     def handle(self, fact: QueueFact, now: Instant) -> list[QueueCommand]:
         """Take in one fact, then do everything that can be done at `now`."""
         assert not self.finished
+        self._now = now
+        self._limit.pass_time(now)
         commands: list[QueueCommand] = []
         match fact:
             case Invoked(batch_id, outcome):
@@ -83,12 +89,15 @@ class QueueMachine:
                 self._cleaning -= 1
             case ReceiveFailed():
                 self._receive_failed(fact, now)
+            case Extended():
+                self.running.extended(fact, now)
             case Stopping(until):
                 self._stop_by = until
             case Started() | Ticked():
                 pass
         commands += self._retry(now)
         commands += self._run(now)
+        commands += self.running.extensions(now)
         commands += self._receive(now)
         commands += self._give_back(now)
         commands += self._finish()
@@ -98,33 +107,32 @@ class QueueMachine:
         """When this machine next wants a Ticked, if no fact comes first."""
         if self.finished:
             return None
-        waits: list[Instant | None] = [at for at, _ in self._refused.values()]
-        if self._stop_by is not None:
-            waits.append(self._last_start() if self._waiting else None)
-            return min((wait for wait in waits if wait is not None), default=None)
-        if len(self._running) < self._limit.now:
-            waits.append(self._waiting.due_at())
-            waits.append(None if self._tried else self._receiving.deadline(self._room()))
-        else:
-            waits.append(self._limit.deadline())
+        waits = [self.running.deadline()]
+        if self._stop_by is not None and self._waiting:
+            waits.append(self._last_start())
+        if len(self.running) < self._limit.granted:
+            waits.append(self._due_at())
+        waits += (self._limit.deadline(), self._receive_at())
         return min((wait for wait in waits if wait is not None), default=None)
 
     def snapshot(self) -> Snapshot:
-        running = sum(len(batch.messages) for batch in self._running.values())
         return Snapshot(
-            unsettled=running + len(self._waiting),
+            unsettled=self.running.messages + len(self._waiting),
             unsettled_bytes=0,
-            in_flight=len(self._running) - len(self._refused),
+            in_flight=self.running.in_flight,
             read_up_to=None,
             oldest=None,
-            blocked=next((why for _, why in self._refused.values()), None),
-            caught_up=self._last_asked_empty and not (self._running or self._waiting),
+            blocked=self.running.blocked,
+            caught_up=self._last_asked_empty and not (self.running or self._waiting),
+            slots=self._limit.slots,
+            pollers=self._limit.pollers,
         )
 
     # What a fact changes.
 
     def _received(self, fact: Received, now: Instant) -> Iterator[QueueCommand]:
-        self._receiving.answered(fact.limit, count=len(fact.messages))
+        count, size = len(fact.messages), fact.size
+        self._receiving.answered(fact.limit, count=count, size=size, now=now)
         self._last_asked_empty = not fact.messages
         messages: Sequence[Message] = fact.messages
         if fact.filtered:
@@ -138,38 +146,39 @@ class QueueMachine:
         self._receiving.wait_until(now + self._wait(fact.retry_after, self._receiving.failures))
 
     def _invoked(self, batch_id: int, outcome: Outcome, now: Instant) -> Iterator[QueueCommand]:
-        batch = self._running[batch_id]
+        batch = self.running[batch_id]
         if isinstance(outcome, Refused):
             yield from self._hold(batch, outcome, now)
             return
-        del self._running[batch_id]
-        self._tried.discard(batch_id)
+        self.running.ran(batch_id, now)
         match outcome:
             case Succeeded():
+                self._limit.succeeded()
                 yield from self._delete(batch.messages)
             case PartlyFailed(failed):
+                self._limit.succeeded()
                 left = [batch.messages[index] for index in sorted(failed)]
                 done = [m for index, m in enumerate(batch.messages) if index not in failed]
                 yield from self._delete(done)
                 self._forget(left)
             case Failed():
+                self._limit.failed()
                 self._forget(batch.messages)
 
     def _hold(self, batch: MessageBatch, outcome: Refused, now: Instant) -> Iterator[QueueCommand]:
         """A refused batch keeps its slot and waits, as long as a run would still be its own."""
-        tried = replace(batch, attempts=batch.attempts + 1)
-        again_at = now + self._wait(outcome.retry_after, tried.attempts)
-        if self._stop_by is None and again_at + self._policy.run_time_max <= batch.expires_at:
-            self._running[batch.id] = tried
-            self._tried.add(batch.id)
-            self._refused[batch.id] = (again_at, outcome.error)
+        self._limit.refused(beside=self.running.in_flight - 1)
+        again_at = now + self._wait(outcome.retry_after, batch.attempts + 1)
+        stopping, patient = self._stop_by is not None, outcome.retry_after is not None
+        if not stopping and self.running.hold(
+            batch.id, again_at=again_at, why=outcome.error, patient=patient
+        ):
             return
-        del self._running[batch.id]
-        self._tried.discard(batch.id)
-        if self._stop_by is None:
-            self._forget(batch.messages)
-        else:
+        self.running.leave(batch.id)
+        if stopping:
             yield from self._release(batch.messages)
+        else:
+            self._forget(batch.messages)
 
     def _wait(self, asked: Seconds | None, attempts: int) -> Seconds:
         return pause(asked, attempts, self._policy, self._random.random())
@@ -187,34 +196,47 @@ class QueueMachine:
 
     def _retry(self, now: Instant) -> Iterator[QueueCommand]:
         if self._stop_by is not None:
-            for batch_id in self._refused:
-                yield from self._release(self._running.pop(batch_id).messages)
-            self._tried.difference_update(self._refused)
-            self._refused.clear()
-        for batch_id in [key for key, (at, _) in self._refused.items() if at <= now]:
-            del self._refused[batch_id]
-            yield InvokeMessages(self._running[batch_id])
+            for batch in self.running.refused():
+                self.running.leave(batch.id)
+                yield from self._release(batch.messages)
+        for batch in self.running.again(now):
+            yield InvokeMessages(batch)
 
     def _run(self, now: Instant) -> Iterator[QueueCommand]:
         stopping = self._stop_by is not None
-        while len(self._running) < self._limit.now and not (stopping and now > self._last_start()):
-            locked = self._locked()
+        while self._may_start(now):
+            locked = self.running.groups() if self._policy.fifo else ()
             taken = self._waiting.take(now, locked=locked, flush=stopping)
             if taken is None:
                 break
             batch = self._batch(taken)
             if self._is_fresh(taken, batch, now):
-                self._running[batch.id] = batch
+                self.running.start(batch, hidden_since=taken.added_at, now=now)
+                if self._pace is not None:
+                    self._pace.take(len(batch.messages), now)
                 yield InvokeMessages(batch)
             else:
                 self._forget(batch.messages)
-        full = len(self._running) >= self._limit.now
-        self._limit.observe(saturated=full and not self._tried, now=now)
+        self._limit.observe(
+            running=len(self.running),
+            promised=self._receiving.promised(len(self._waiting)),
+            refusing=self.running.refusing,
+            now=now,
+        )
 
-    def _locked(self) -> set[str | None]:
-        if not self._policy.fifo:
-            return set()
-        return {m.group for batch in self._running.values() for m in batch.messages}
+    def _may_start(self, now: Instant) -> bool:
+        """Whether there is a slot, the rate allows it, and stopping leaves time for it."""
+        if len(self.running) >= self._limit.granted:
+            return False
+        if self._pace is not None and now < self._pace.free_at:
+            return False
+        return self._stop_by is None or now <= self._last_start()
+
+    def _due_at(self) -> Instant | None:
+        """When the next batch may start, if a slot is free."""
+        if self._pace is not None and self._now < self._pace.free_at and self._waiting:
+            return self._pace.free_at
+        return self._waiting.due_at()
 
     def _batch(self, taken: Taken[Message, Instant]) -> MessageBatch:
         return MessageBatch(next(self._ids), taken.items, min(taken.places), taken.closed_by)
@@ -222,19 +244,21 @@ class QueueMachine:
     def _is_fresh(self, taken: Taken[Message, Instant], batch: MessageBatch, now: Instant) -> bool:
         """A run that outlives the visibility timeout would be repeated elsewhere meanwhile."""
         prompt = now <= taken.added_at + self._policy.batch_window + PROMPT
-        needed = 0.0 if prompt else self._policy.run_time_max
-        return now + needed < batch.expires_at
+        return now + (0.0 if prompt else self.running.time_needed()) < batch.expires_at
 
     def _receive(self, now: Instant) -> Iterator[QueueCommand]:
         """While the function refuses batches, more messages would only spend their receives."""
-        if self._stop_by is None and not self._tried:
-            for limit in self._receiving.next_limits(self._room(), now):
+        if self._stop_by is None and not self.running.refusing:
+            running, waiting = len(self.running), len(self._waiting)
+            for limit in self._receiving.next_limits(running=running, waiting=waiting, now=now):
                 yield Receive(limit)
 
-    def _room(self) -> int:
-        """How many messages the free slots could take beyond those that wait."""
-        slots = self._limit.now - len(self._running)
-        return slots * self._policy.batch_size - len(self._waiting)
+    def _receive_at(self) -> Instant | None:
+        """When to receive what must wait now."""
+        if self._stop_by is not None or self.running.refusing:
+            return None
+        running, waiting = len(self.running), len(self._waiting)
+        return self._receiving.deadline(running=running, waiting=waiting, now=self._now)
 
     def _give_back(self, now: Instant) -> Iterator[QueueCommand]:
         """When stopping leaves no time to run what waits, let others have it at once."""
@@ -253,7 +277,7 @@ class QueueMachine:
         return self._stop_by - self._policy.run_time_max
 
     def _finish(self) -> Iterator[QueueCommand]:
-        idle = not (self._running or self._waiting or self._receiving.open or self._cleaning)
-        if self._stop_by is not None and idle:
+        open_calls = self._receiving.open or self._cleaning or self.running.unanswered
+        if self._stop_by is not None and not (self.running or self._waiting or open_calls):
             self.finished = True
             yield Finish()

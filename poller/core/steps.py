@@ -126,7 +126,18 @@ class Deleted:
 class Released: ...
 
 
-QueueFact = Started | Received | ReceiveFailed | Invoked | Deleted | Released | Ticked | Stopping
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """A batch is hidden until `expires_at`; None: that failed.  `permitted`: trying may help."""
+
+    batch_id: int
+    expires_at: Instant | None
+    permitted: bool = True
+
+
+QueueFact = (
+    Started | Received | ReceiveFailed | Invoked | Deleted | Released | Extended | Ticked | Stopping
+)
 
 
 # Commands.  Each but Finish is answered by exactly one fact.
@@ -199,4 +210,12 @@ class Release:
     messages: Sequence[Message]
 
 
-QueueCommand = Receive | InvokeMessages | Delete | Release | Finish
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """Hide the messages of this batch for `seconds` from now on; answered by Extended."""
+
+    batch: MessageBatch
+    seconds: int
+
+
+QueueCommand = Receive | InvokeMessages | Delete | Release | Extend | Finish

@@ -10,6 +10,7 @@ from poller.core.model import Instant, Snapshot
 from poller.core.queues import QueueMachine
 from poller.core.steps import (
     Delete,
+    Extend,
     Finish,
     Invoked,
     InvokeMessages,
@@ -75,5 +76,7 @@ class QueueRun:
                 return await source.delete(messages)
             case Release(messages):
                 return await source.release(messages)
+            case Extend(batch, seconds):
+                return await source.extend(batch, seconds)
             case Finish():
                 raise AssertionError("Finish is the driver's")

@@ -2,7 +2,7 @@
 
 Never a message run with a dead receipt or in two batches at once, FIFO order within a group, no
 more at a time than allowed, nothing received while the function refuses, every message deleted
-only after it ran.
+only after it ran, a heartbeat that keeps messages hidden while they run.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from poller.core.queues import QueueMachine
 from poller.core.steps import (
     Delete,
     Deleted,
+    Extend,
+    Extended,
     Finish,
     Invoked,
     InvokeMessages,
@@ -43,54 +45,33 @@ from poller.core.steps import (
     Ticked,
 )
 
-from .world import MadeMessage
+from .queue_limits import QueueLimits
+from .world import MadeMessage, MadeQueue
 
 STEPS_MAX = 200_000
+HIDDEN_MAX: Seconds = 12 * 60 * 60.0
 
 Learn = Callable[[Instant], QueueFact]
 
 
 @dataclass(slots=True)
-class MadeQueue:
-    """Messages with visibility; a FIFO group is locked while a message of it is hidden."""
-
-    groups: list[str | None]
-    visibility: Seconds
-    receives: dict[int, int] = field(default_factory=dict)
-    deleted: set[int] = field(default_factory=set)
-    hidden_until: dict[int, Instant] = field(default_factory=dict)
-
-    def receive(self, limit: int, now: Instant, size: int) -> list[MadeMessage]:
-        hidden = {
-            self.groups[index]
-            for index, until in self.hidden_until.items()
-            if until > now and index not in self.deleted and self.groups[index] is not None
-        }
-        taken: list[MadeMessage] = []
-        for index, group in enumerate(self.groups):
-            free = index not in self.deleted and self.hidden_until.get(index, 0.0) <= now
-            if not free or group in hidden or len(taken) == limit:
-                continue
-            self.hidden_until[index] = now + self.visibility
-            self.receives[index] = self.receives.get(index, 0) + 1
-            receipt = f"{index}@{self.receives[index]}"
-            taken.append(MadeMessage(str(index), receipt, group, size, index))
-        return taken
-
-    def is_mine(self, message: MadeMessage) -> bool:
-        return message.receipt == f"{message.index}@{self.receives[message.index]}"
-
-
-@dataclass(slots=True)
 class QueueSimulation:
-    """One life of a queue machine; it stops at `stop_at`, or once the queue is empty."""
+    """One life of a queue machine; it stops at `stop_at`, or once the queue is empty.
+
+    `capacity`: how many invocations the function takes at one time, beyond which it refuses.
+    `extend_failures`: the share of extensions that fail; all of them if they are not permitted.
+    """
 
     policy: QueuePolicy
     queue: MadeQueue
     outcome: Callable[[MessageBatch, random.Random], Outcome]
     random: random.Random
     run_latency: tuple[Seconds, Seconds] = (0.1, 5.0)
+    receive_latency: tuple[Seconds, Seconds] = (0.05, 1.0)
     receive_failures: float = 0.0
+    extend_failures: float = 0.0
+    extend_permitted: bool = True
+    capacity: int | None = None
     message_size: int = 10
     stop_at: Instant | None = None
     accept: Callable[[MadeMessage], bool] | None = None
@@ -100,6 +81,7 @@ class QueueSimulation:
     running: dict[int, MessageBatch] = field(default_factory=dict)
     refusing: set[int] = field(default_factory=set)
     released: set[int] = field(default_factory=set)
+    limits: QueueLimits = field(init=False)
     _asked: int = 0
     _held: set[str] = field(default_factory=set)  # received, and not run yet
     _receive_failed_at: Instant = BEGINNING
@@ -110,15 +92,33 @@ class QueueSimulation:
 
     def run(self) -> None:
         machine = QueueMachine(self.policy, seed=1)
+        self.limits = QueueLimits(self.policy)
         fact: QueueFact = Started()
         for _ in range(STEPS_MAX):
-            for command in machine.handle(fact, self.now):
+            commands = machine.handle(fact, self.now)
+            shot = machine.snapshot()
+            assert shot.slots is not None
+            self.limits.allows(shot.slots, shot.pollers, self.now)
+            if isinstance(fact, Invoked) and fact.batch_id not in machine.running:
+                self._left(fact)
+            for command in commands:
                 self._perform(command)
             if machine.finished:
                 assert not self._heap, "finished with commands unanswered"
                 return
             fact = self._next(machine.deadline())
         raise AssertionError("does not drain")
+
+    def _left(self, fact: Invoked) -> None:
+        """A batch that was refused and is not tried again must have had no time left for that."""
+        if not isinstance(fact.outcome, Refused):
+            return
+        batch = self.running.pop(fact.batch_id)
+        self.refusing.discard(batch.id)
+        policy = self.policy
+        wait = max(fact.outcome.retry_after or 0.0, policy.backoff_min * 2.0**batch.attempts)
+        late = self.now + wait + policy.run_time_max > batch.expires_at
+        assert late or self._stopping, "gave up a batch that could be tried again"
 
     def _next(self, deadline: Instant | None) -> QueueFact:
         empty = len(self.queue.deleted) == len(self.queue.groups)
@@ -147,7 +147,9 @@ class QueueSimulation:
                 assert pause >= self.policy.backoff_min / 2, "receives again without backing off"
                 self._asked += limit
                 self._has_room()
-                self._after(self.random.uniform(0.05, 1.0), lambda now: self._receive(limit, now))
+                self.limits.receives(self.now)
+                latency = self.random.uniform(*self.receive_latency)
+                self._after(latency, lambda now: self._receive(limit, now))
             case InvokeMessages(batch):
                 self._invoke(batch)
             case Delete(messages):
@@ -159,6 +161,8 @@ class QueueSimulation:
                 made: list[MadeMessage] = list(messages)  # type: ignore[arg-type]
                 self._give_back(made)
                 self._after(0.05, lambda now: self._released(made))
+            case Extend(batch, seconds):
+                self._extend(batch, seconds)
             case Finish():
                 assert not self.running, "finished with batches in flight"
 
@@ -176,6 +180,7 @@ class QueueSimulation:
         self._asked -= limit
         if self.random.random() < self.receive_failures:
             self._receive_failed_at = now
+            self.limits.received(0, now)
             return ReceiveFailed("throttled", limit)
         messages = self.queue.receive(limit, now, self.message_size)
         accept = self.accept
@@ -183,6 +188,7 @@ class QueueSimulation:
         self._held |= {m.id for i, m in enumerate(messages) if i not in filtered}
         self._may_delete |= {messages[index].index for index in filtered}
         size = self.message_size * len(messages)
+        self.limits.received(size, now)
         return Received(messages, size, limit, now + self.queue.visibility, filtered)
 
     def _invoke(self, batch: MessageBatch) -> None:
@@ -199,14 +205,22 @@ class QueueSimulation:
             assert not policy.fifo or message.group not in groups, "a group in two batches"
         if policy.fifo:
             self._in_order(made)
-        ends_at = self.now + policy.run_time_max
-        assert not batch.attempts or ends_at <= batch.expires_at + 1e-6, "retried too late"
+        if not batch.attempts:
+            self.limits.handed(len(made), self.now)
+        elif not policy.heartbeat:
+            ends_at = self.now + policy.run_time_max
+            assert ends_at <= batch.expires_at + 1e-6, "retried too late"
         self.refusing.discard(batch.id)
         self.running[batch.id] = batch
         self._held -= {message.id for message in made}
         self.peak = max(self.peak, len(self.running))
-        assert self.peak <= policy.concurrency_max
-        self._after(self.random.uniform(*self.run_latency), lambda now: self._invoked(batch, now))
+        self.limits.runs(len(self.running))
+        if self.capacity is not None and len(self.running) - len(self.refusing) > self.capacity:
+            refused = Refused("at its capacity")
+            self._after(0.01, lambda now: self._ended(batch, refused, now))
+        else:
+            latency = self.random.uniform(*self.run_latency)
+            self._after(latency, lambda now: self._invoked(batch, now))
 
     def _in_order(self, made: list[MadeMessage]) -> None:
         """Nothing of a group runs before everything older of it is deleted or with it."""
@@ -216,17 +230,19 @@ class QueueSimulation:
                 older = self.queue.groups[index] == message.group
                 done = index in self.queue.deleted or index in self._may_delete
                 assert not older or done or index in inside, "group order"
-        assert [m.index for m in made] == sorted(m.index for m in made)
+        for group in {m.group for m in made}:
+            indexes = [m.index for m in made if m.group == group]
+            assert indexes == sorted(indexes)
 
     def _invoked(self, batch: MessageBatch, now: Instant) -> QueueFact:
-        outcome = self.outcome(batch, self.random)
+        return self._ended(batch, self.outcome(batch, self.random), now)
+
+    def _ended(self, batch: MessageBatch, outcome: Outcome, now: Instant) -> QueueFact:
         made: list[MadeMessage] = list(batch.messages)  # type: ignore[arg-type]
+        if self.policy.heartbeat and self.extend_permitted and not self.extend_failures:
+            assert all(self.queue.hides(m, now) for m in made), "ran for longer than it was hidden"
         if isinstance(outcome, Refused):
             self.refusing.add(batch.id)
-            held = now + self.policy.run_time_max <= batch.expires_at
-            if not held or self._stopping:
-                self.refusing.discard(batch.id)
-                del self.running[batch.id]
             return Invoked(batch.id, outcome)
         del self.running[batch.id]
         self.ran += [(now, message) for message in made]
@@ -237,6 +253,22 @@ class QueueSimulation:
             failed = outcome.failed
         self._may_delete |= {m.index for i, m in enumerate(made) if i not in failed}
         return Invoked(batch.id, outcome)
+
+    def _extend(self, batch: MessageBatch, seconds: int) -> None:
+        made: list[MadeMessage] = list(batch.messages)  # type: ignore[arg-type]
+        assert self.policy.heartbeat
+        assert batch.id in self.running.keys() - self.refusing, "hides what does not run"
+        assert seconds > 0
+        until = self.now + seconds
+        received_at = self.queue.received_at
+        assert all(until <= received_at[m.index] + HIDDEN_MAX for m in made), "SQS refuses that"
+        failed = not self.extend_permitted or self.random.random() < self.extend_failures
+        if failed:
+            fact = Extended(batch.id, None, permitted=self.extend_permitted)
+        else:
+            done = [self.queue.extend(m, until, self.now) for m in made]
+            fact = Extended(batch.id, until if any(done) else None)
+        self._after(self.random.uniform(0.01, 0.2), lambda now: fact)
 
     def _deleted(self, indexes: set[int]) -> QueueFact:
         self.queue.deleted |= indexes

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from poller.core.model import (
     Batch,
@@ -49,6 +49,49 @@ class MadeMessage:
     group: str | None
     size: int
     index: int
+
+
+@dataclass(slots=True)
+class MadeQueue:
+    """Messages with visibility; a FIFO group is locked while a message of it is hidden."""
+
+    groups: list[str | None]
+    visibility: Seconds
+    receives: dict[int, int] = field(default_factory=dict)
+    received_at: dict[int, Instant] = field(default_factory=dict)
+    deleted: set[int] = field(default_factory=set)
+    hidden_until: dict[int, Instant] = field(default_factory=dict)
+
+    def receive(self, limit: int, now: Instant, size: int) -> list[MadeMessage]:
+        hidden = {
+            self.groups[index]
+            for index, until in self.hidden_until.items()
+            if until > now and index not in self.deleted and self.groups[index] is not None
+        }
+        taken: list[MadeMessage] = []
+        for index, group in enumerate(self.groups):
+            free = index not in self.deleted and self.hidden_until.get(index, 0.0) <= now
+            if not free or group in hidden or len(taken) == limit:
+                continue
+            self.received_at[index] = now
+            self.hidden_until[index] = now + self.visibility
+            self.receives[index] = self.receives.get(index, 0) + 1
+            receipt = f"{index}@{self.receives[index]}"
+            taken.append(MadeMessage(str(index), receipt, group, size, index))
+        return taken
+
+    def extend(self, message: MadeMessage, until: Instant, now: Instant) -> bool:
+        """As ChangeMessageVisibility: only of a message that is still hidden by this receipt."""
+        hidden = self.hides(message, now)
+        if hidden:
+            self.hidden_until[message.index] = until
+        return hidden
+
+    def hides(self, message: MadeMessage, now: Instant) -> bool:
+        return self.is_mine(message) and self.hidden_until[message.index] > now
+
+    def is_mine(self, message: MadeMessage) -> bool:
+        return message.receipt == f"{message.index}@{self.receives[message.index]}"
 
 
 @dataclass(slots=True)

@@ -69,7 +69,8 @@ class Metrics(Collector):
         yield _build_info()
         yield from self._counters()
         yield from self._histograms()
-        yield from _shard_gauges(running)
+        for name, text, value in _OF_SNAPSHOT:
+            yield _gauge(name, text, ((each, value(each)) for each in running))
         yield from self._tallied_gauges(running)
         yield from self._mapping_gauges(running)
         if self._kept is not None:
@@ -184,28 +185,38 @@ def _cumulative(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
     return buckets, histogram.total
 
 
-def _shard_gauges(running: Sequence[Running]) -> Iterator[Metric]:
-    shots = [(each, each.snapshot) for each in running]
-    yield _gauge(
+_OF_SNAPSHOT: tuple[tuple[str, str, Callable[[Running], float | None]], ...] = (
+    (
         "poller_lag_seconds",
         "How far behind: the same number as in /lag.",
-        ((each, each.behind) for each in running),
-    )
-    yield _gauge(
+        lambda each: each.behind,
+    ),
+    (
         "poller_unsettled_records",
         "Records read that are not settled yet.",
-        ((each, shot.unsettled) for each, shot in shots),
-    )
-    yield _gauge(
+        lambda each: each.snapshot.unsettled,
+    ),
+    (
         "poller_unsettled_bytes",
         "Bytes of the records of streams that are not settled yet.",
-        ((each, shot.unsettled_bytes) for each, shot in shots if each.unit.shard),
-    )
-    yield _gauge(
+        lambda each: each.snapshot.unsettled_bytes if each.unit.shard else None,
+    ),
+    (
         "poller_blocked",
         "1 while a batch waits to be tried again.",
-        ((each, int(shot.blocked is not None)) for each, shot in shots),
-    )
+        lambda each: int(each.snapshot.blocked is not None),
+    ),
+    (
+        "poller_concurrency_limit",
+        "How many invocations of a queue may run at one time now.",
+        lambda each: each.snapshot.slots,
+    ),
+    (
+        "poller_provisioned_pollers",
+        "Provisioned pollers of a queue that receive now.",
+        lambda each: each.snapshot.pollers,
+    ),
+)
 
 
 def _gauge(name: str, text: str, values: Iterable[tuple[Running, float | None]]) -> Metric:

@@ -12,9 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from poller.core.model import EVERYTHING, Instant, Message, Position, Record, Seconds
+from poller.core.model import EVERYTHING, Instant, Message, MessageBatch, Position, Record, Seconds
 from poller.core.shards import Shard
-from poller.core.steps import Deleted, Fetched, FetchFailed, Received, ReceiveFailed, Released
+from poller.core.steps import (
+    Deleted,
+    Extended,
+    Fetched,
+    FetchFailed,
+    Received,
+    ReceiveFailed,
+    Released,
+)
 from poller.errors import SourceMissing
 
 HASH_KEYS = 2**32
@@ -235,6 +243,19 @@ class MemoryQueue:
                 waiting.visible_at = self.now()
         self._changed.set()
         return Released()
+
+    async def extend(self, batch: MessageBatch, seconds: int) -> Extended:
+        """As SQS: of messages that are hidden by their latest receipt."""
+        if self.outage is not None:
+            return Extended(batch.id, None)
+        expires_at = self.now() + seconds
+        hidden = 0
+        for message in batch.messages:
+            waiting = self.waiting.get(message.id)
+            if waiting and waiting.receipt == message.receipt and waiting.visible_at > self.now():
+                waiting.visible_at = expires_at
+                hidden += 1
+        return Extended(batch.id, expires_at if hidden else None)
 
     async def backlog(self) -> int | None:
         return None if self.outage else len(self._receivable())

@@ -131,10 +131,10 @@ def delete_request(url: str, receipts: Sequence[str]) -> bytes:
     return _ENCODER.encode({"QueueUrl": url, "Entries": entries})
 
 
-def release_request(url: str, receipts: Sequence[str]) -> bytes:
-    """A ChangeMessageVisibilityBatch that makes messages visible now."""
+def visibility_request(url: str, receipts: Sequence[str], seconds: int) -> bytes:
+    """A ChangeMessageVisibilityBatch that hides messages for `seconds` from now on."""
     entries = [
-        {"Id": str(i), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
+        {"Id": str(i), "ReceiptHandle": receipt, "VisibilityTimeout": seconds}
         for i, receipt in enumerate(receipts)
     ]
     return _ENCODER.encode({"QueueUrl": url, "Entries": entries})

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poller.core.model import Failed, MessageBatch, Outcome, PartlyFailed, Refused, Succeeded
+from poller.core.model import Refused, Succeeded
 from poller.core.policy import QueuePolicy
 from poller.core.queues import QueueMachine
 from poller.core.steps import (
@@ -22,10 +21,8 @@ from poller.core.steps import (
     Started,
     Stopping,
 )
-from poller.lab.queue_simulator import MadeQueue, QueueSimulation
 from poller.lab.world import MadeMessage
-
-SETTINGS = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+from tests.core.queue_lives import SETTINGS, Shape, shapes, simulation
 
 policies = st.builds(
     QueuePolicy,
@@ -47,47 +44,11 @@ fifo_policies = st.builds(
     concurrency_max=st.integers(3, 8),
     run_time_max=st.just(6.0),
 )
-shapes = st.fixed_dictionaries(
-    {
-        "count": st.integers(0, 60),
-        "flaky": st.sampled_from([0.0, 0.3]),
-        "receive_failures": st.sampled_from([0.0, 0.3]),
-        "visibility": st.sampled_from([6.0, 30.0]),
-        "seed": st.integers(0, 2**20),
-    }
-)
-
-
-def behaviour(flaky: float):
-    def outcome(batch: MessageBatch, rng: random.Random) -> Outcome:
-        if rng.random() >= flaky:
-            return Succeeded()
-        some = frozenset(i for i in range(len(batch.messages)) if rng.random() < 0.5)
-        partly = PartlyFailed(some or frozenset([0]))
-        return rng.choice([Failed("x"), partly, Refused("busy"), Refused("busy", 2.0)])
-
-    return outcome
-
-
-def simulation(policy: QueuePolicy, shape: dict, groups: int = 0, **more) -> QueueSimulation:
-    rng = random.Random(shape["seed"])
-    # With a window that the queue's own timeout does not cover, a longer one is asked for (8.2).
-    longer = policy.batch_window + policy.run_time_max + 30.0
-    visibility = max(shape["visibility"], longer if policy.batch_window else 0.0)
-    named = [f"g{rng.randrange(groups)}" if groups else None for _ in range(shape["count"])]
-    return QueueSimulation(
-        policy,
-        MadeQueue(named, visibility),
-        behaviour(shape["flaky"]),
-        rng,
-        receive_failures=shape["receive_failures"],
-        **more,
-    )
 
 
 @settings(SETTINGS, max_examples=300)
 @given(policies, shapes)
-def test_every_message_is_deleted_after_it_ran(policy: QueuePolicy, shape: dict):
+def test_every_message_is_deleted_after_it_ran(policy: QueuePolicy, shape: Shape):
     life = simulation(policy, shape)
     life.run()
     assert life.queue.deleted == set(range(shape["count"]))
@@ -97,7 +58,7 @@ def test_every_message_is_deleted_after_it_ran(policy: QueuePolicy, shape: dict)
 @settings(SETTINGS, max_examples=300)
 @given(fifo_policies, shapes, st.integers(1, 5))
 def test_fifo_groups_run_in_order_and_one_batch_at_a_time(
-    policy: QueuePolicy, shape: dict, groups: int
+    policy: QueuePolicy, shape: Shape, groups: int
 ):
     life = simulation(policy, shape, groups)
     life.run()
@@ -106,7 +67,7 @@ def test_fifo_groups_run_in_order_and_one_batch_at_a_time(
 
 @settings(SETTINGS, max_examples=300)
 @given(st.one_of(policies, fifo_policies), shapes, st.floats(0.0, 30.0))
-def test_stopping_runs_or_releases_what_it_holds(policy: QueuePolicy, shape: dict, at: float):
+def test_stopping_runs_or_releases_what_it_holds(policy: QueuePolicy, shape: Shape, at: float):
     life = simulation(policy, shape, 3 if policy.fifo else 0, stop_at=at)
     life.run()
     assert not life.running
@@ -115,7 +76,7 @@ def test_stopping_runs_or_releases_what_it_holds(policy: QueuePolicy, shape: dic
 @settings(SETTINGS, max_examples=100)
 @given(policies, shapes)
 def test_messages_that_the_filter_rejects_are_deleted_and_never_run(
-    policy: QueuePolicy, shape: dict
+    policy: QueuePolicy, shape: Shape
 ):
     life = simulation(policy, shape, accept=lambda message: message.index % 3 == 0)
     life.run()
@@ -143,7 +104,9 @@ def test_messages_of_a_slow_function_are_not_received_before_they_can_run():
 @pytest.mark.proves("S8.3.receives")
 @settings(SETTINGS, max_examples=100)
 @given(policies, shapes, st.integers(1, 5))
-def test_no_more_is_received_than_free_slots_can_take(policy: QueuePolicy, shape: dict, slots: int):
+def test_no_more_is_received_than_free_slots_can_take(
+    policy: QueuePolicy, shape: Shape, slots: int
+):
     policy = replace(policy, concurrency_start=slots, concurrency_max=slots)
     life = simulation(policy, {**shape, "visibility": 1e9, "flaky": 0.0})
     life.run()

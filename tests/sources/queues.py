@@ -22,7 +22,13 @@ class Clock:
 
 
 def source_of(
-    session: AwsSession, queue: Queue, clock: Clock, *, window: float = 0.0, timeout: float = 3.0
+    session: AwsSession,
+    queue: Queue,
+    clock: Clock,
+    *,
+    window: float = 0.0,
+    timeout: float = 3.0,
+    heartbeat: bool = False,
 ) -> SqsSource:
     return SqsSource(
         session.json_client("sqs", long_poll=True),
@@ -30,6 +36,7 @@ def source_of(
         queue_arn=queue.arn,
         batch_window=window,
         function_timeout=timeout,
+        heartbeat=heartbeat,
         now=clock,
     )
 
