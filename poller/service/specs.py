@@ -75,6 +75,7 @@ class SpecMaker:
             queue_arn=config.source.arn,
             batch_window=float(config.maximum_batching_window_in_seconds),
             function_timeout=function.timeout,
+            heartbeat=config.scaling.visibility_heartbeat,
             now=self._now,
         )
         return QueueSpec(
@@ -88,7 +89,11 @@ class SpecMaker:
             make_accept=_filters(config),
             warnings=_warnings(config),
             source=source,
-            policy=queue_policy(config, function_timeout=function.timeout),
+            policy=queue_policy(
+                config,
+                function_timeout=function.timeout,
+                function_concurrency=function.concurrency,
+            ),
         )
 
     def _stream(

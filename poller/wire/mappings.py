@@ -1,7 +1,7 @@
 """What CreateEventSourceMapping says: a request to its validated settings, and back.
 
 The rules are those of spec 1.1 and 1.2.  A setting works, or is refused with a reason: because it
-is wrong, because it does not apply to the source, or because it is not built yet.
+is wrong, or because it does not apply to the source.
 """
 
 from __future__ import annotations
@@ -68,13 +68,6 @@ APPLIES_TO: dict[str, frozenset[SourceKind]] = {
     "AmazonManagedKafkaEventSourceConfig": _OTHERS,
     "SelfManagedKafkaEventSourceConfig": _OTHERS,
     "DocumentDBEventSourceConfig": _OTHERS,
-}
-
-# Not built yet; each is accepted with the value that means "off".
-_NOT_YET_OFF: dict[str, tuple[Any, ...]] = {
-    "ScalingConfig": ({},),
-    "ProvisionedPollerConfig": ({},),
-    OWN_BLOCK: ({},),
 }
 
 
@@ -160,7 +153,7 @@ def _settings(
         "tags": read_tags(fields),
         "scaling": read_scaling(fields, source),
     }
-    _refuse_unbuilt(fields)
+    _refuse_key(fields)
     if fields.problems or source is None or function is None:
         return None
     return MappingConfig(source=source, function=function, **values)
@@ -211,16 +204,13 @@ def _refuse_inapplicable(fields: Fields, source: Source) -> None:
             )
 
 
-def _refuse_unbuilt(fields: Fields) -> None:
+def _refuse_key(fields: Fields) -> None:
     if fields.get("KMSKeyArn"):
         fields.note(
             "KMSKeyArn",
             "KMSKeyArn is not supported: filter criteria are kept as they are in the state store",
             "remove it",
         )
-    for name, off in _NOT_YET_OFF.items():
-        if fields.has(name) and fields.sound(name) and fields.get(name) not in off:
-            fields.problems.append(not_yet((name,)))
 
 
 def _event_count(fields: Fields) -> bool:

@@ -15,8 +15,10 @@ BATCH_SIZE_MAX = 10_000
 FIFO_BATCH_SIZE_MAX = 10
 BATCH_SIZE_WITHOUT_WINDOW_MAX = 10  # what one receive brings
 CONCURRENCY_MAX = 1_000
+POLLERS_MIN = 2
 POLLERS_MIN_MAX = 200  # the highest minimum
 POLLERS_MAX = 10_000
+POLLERS_MAX_DEFAULT = 200
 MESSAGES_PER_SECOND_MAX = 1_000_000.0
 
 
@@ -100,9 +102,12 @@ def _pollers(fields: Fields) -> tuple[int | None, int | None]:
         fields.note("PollerGroupName", "is for Kafka sources only", "remove it")
     if not (fields.has("MinimumPollers") or fields.has("MaximumPollers")):
         return None, None
-    least = fields.whole("MinimumPollers", 2, POLLERS_MIN_MAX, default=2)
-    most = fields.whole("MaximumPollers", 2, POLLERS_MAX, default=max(200, least))
-    if least > most:
+    least = fields.whole("MinimumPollers", 1, POLLERS_MIN_MAX, default=POLLERS_MIN)
+    most = fields.whole("MaximumPollers", 1, POLLERS_MAX, default=POLLERS_MAX_DEFAULT)
+    for name, value in (("MinimumPollers", least), ("MaximumPollers", most)):
+        if value < POLLERS_MIN:  # which Kafka sources may have
+            fields.note(name, f"must be {POLLERS_MIN} or more for a queue")
+    if least > most and fields.sound("MinimumPollers", "MaximumPollers"):
         fields.note("MinimumPollers", f"is more than MaximumPollers, which is {most}")
     return least, most
 
@@ -116,7 +121,10 @@ def _rate(fields: Fields) -> float | None:
             pass
         case int() | float() if 0 < value <= MESSAGES_PER_SECOND_MAX:
             return float(value)
-    fields.note("MessagesPerSecond", f"must be a number above 0, not {shown(value)}")
+    fields.note(
+        "MessagesPerSecond",
+        f"must be a number above 0, {MESSAGES_PER_SECOND_MAX:.0f} at most, not {shown(value)}",
+    )
     return None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from .filter_criteria import criteria_of
 from .mappings import EVENT_COUNT, REPORT_BATCH_ITEM_FAILURES, MappingConfig
+from .queue_settings import OWN_BLOCK, Scaling
 from .starting import StartingPosition
 
 # Where a mapping begins matters once: a position in the store outlives the setting.
@@ -39,7 +40,28 @@ def as_request(config: MappingConfig) -> dict[str, Any]:
         request["FilterCriteria"] = criteria_of(config.filters)
     if config.tags:
         request["Tags"] = dict(config.tags)
-    return request | _stream_request(config) if config.source.kind.is_stream else request
+    is_stream = config.source.kind.is_stream
+    return request | (_stream_request(config) if is_stream else _queue_request(config.scaling))
+
+
+def _queue_request(scaling: Scaling) -> dict[str, Any]:
+    """What is given only: AWS's answers have no members for what is not."""
+    request: dict[str, Any] = {}
+    if scaling.maximum_concurrency is not None:
+        request["ScalingConfig"] = {"MaximumConcurrency": scaling.maximum_concurrency}
+    if scaling.minimum_pollers is not None:
+        request["ProvisionedPollerConfig"] = {
+            "MinimumPollers": scaling.minimum_pollers,
+            "MaximumPollers": scaling.maximum_pollers,
+        }
+    own: dict[str, Any] = {}
+    if scaling.concurrency is not None:
+        own["Concurrency"] = scaling.concurrency
+    if scaling.messages_per_second is not None:
+        own["MessagesPerSecond"] = scaling.messages_per_second
+    if scaling.visibility_heartbeat:
+        own["VisibilityHeartbeat"] = True
+    return request | ({OWN_BLOCK: own} if own else {})
 
 
 def _stream_request(config: MappingConfig) -> dict[str, Any]:

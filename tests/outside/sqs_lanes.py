@@ -36,6 +36,7 @@ class Wanted:
     visibility: int = 30
     fifo: bool = False
     receives_max: int | None = None  # then a message goes to a dead-letter queue
+    timeout: float = 1  # of the function
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def lanes(url: str, wanted: Mapping[str, Wanted], *, by_api: bool = False) -> It
             for name, one in wanted.items()
         }
         mapped = [
-            Mapped(lane.queue.arn, lane.function, wanted[name].settings)
+            Mapped(lane.queue.arn, lane.function, wanted[name].settings, wanted[name].timeout)
             for name, lane in made.items()
         ]
         settings = config(url, *mapped)

@@ -121,13 +121,33 @@ LEGAL = [
     ),
     ([ON_STREAM], "FilterCriteria", [{"Filters": [{"Pattern": '{"data": {"n": [1]}}'}]}]),
     (QUEUES, "FilterCriteria", [{"Filters": [{"Pattern": '{"body": ["plain"]}'}]}]),
-    # Not built yet, but "off" is off.
     (EVERY, "KMSKeyArn", [""]),
     (EVERY, "Tags", [{}, {"team": "orders", "cost center": ""}]),
     (EVERY, "poller", [{}]),
     (STREAMS, "TumblingWindowInSeconds", [0, 1, 900]),
-    (QUEUES, "ScalingConfig", [{}]),
-    (QUEUES, "ProvisionedPollerConfig", [{}]),
+    (QUEUES, "ScalingConfig", [{}, {"MaximumConcurrency": 2}, {"MaximumConcurrency": 1000}]),
+    (
+        QUEUES,
+        "ProvisionedPollerConfig",
+        [
+            {},
+            {"PollerGroupName": ""},
+            {"MinimumPollers": 200},
+            {"MinimumPollers": 2, "MaximumPollers": 2},
+            {"MaximumPollers": 10_000},
+        ],
+    ),
+    (
+        QUEUES,
+        "poller",
+        [
+            {"Concurrency": 1},
+            {"Concurrency": 1000},
+            {"MessagesPerSecond": 0.1},
+            {"VisibilityHeartbeat": False},
+            {"VisibilityHeartbeat": True},
+        ],
+    ),
 ]
 
 
@@ -150,9 +170,11 @@ FACTOR = "ParallelizationFactor: must be a whole number from 1 to 10, not "
 AGE = "MaximumRecordAgeInSeconds: must be -1 (no limit) or a whole number from 60 to 604800, not "
 RETRIES = "MaximumRetryAttempts: must be -1 (no limit) or a whole number from 0 to 10000, not "
 TUMBLING = "TumblingWindowInSeconds: must be a whole number from 0 to 900, not "
+MOST = "ScalingConfig.MaximumConcurrency: must be a whole number from 2 to 1000, not "
+POLLERS = "ProvisionedPollerConfig"
+RATE = "poller.MessagesPerSecond: must be a number above 0, 1000000 at most, not "
 TYPES = "FunctionResponseTypes: must be [] or [ReportBatchItemFailures], nothing else"
 SIGNS = "characters: letters, numbers, blanks and _.:/=+-@"
-NOT_YET = "is not supported yet; remove it"
 TO_ENABLE = "Enabled: must be true or false, not "
 NO_FUNCTION = (
     "; write NAME, NAME:QUALIFIER or the function's ARN; a name has up to 64 letters, digits, "
@@ -241,7 +263,43 @@ ILLEGAL = [
      "OnSuccess"),
     (STREAMS, "TumblingWindowInSeconds", -1, TUMBLING + "-1"),
     (STREAMS, "TumblingWindowInSeconds", 901, TUMBLING + "901"),
-    # Not built yet.
+    # Scaling of queues.
+    (QUEUES, "ScalingConfig", {"MaximumConcurrency": 1}, MOST + "1"),
+    (QUEUES, "ScalingConfig", {"MaximumConcurrency": 1001}, MOST + "1001"),
+    (QUEUES, "ScalingConfig", {"MaximumConcurrency": True}, MOST + "true"),
+    (QUEUES, "ScalingConfig", {"Maximum": 5},
+     "ScalingConfig.Maximum: unknown key; known here: MaximumConcurrency"),
+    (QUEUES, "ScalingConfig", 5, "ScalingConfig: must be a block of keys, not 5"),
+    (QUEUES, POLLERS, {"MinimumPollers": 1},
+     f"{POLLERS}.MinimumPollers: must be 2 or more for a queue"),
+    (QUEUES, POLLERS, {"MinimumPollers": 201},
+     f"{POLLERS}.MinimumPollers: must be a whole number from 1 to 200, not 201"),
+    (QUEUES, POLLERS, {"MinimumPollers": 2, "MaximumPollers": 1},
+     f"{POLLERS}.MaximumPollers: must be 2 or more for a queue"),
+    (QUEUES, POLLERS, {"MaximumPollers": 10_001},
+     f"{POLLERS}.MaximumPollers: must be a whole number from 1 to 10000, not 10001"),
+    (QUEUES, POLLERS, {"MinimumPollers": 6, "MaximumPollers": 5},
+     f"{POLLERS}.MinimumPollers: is more than MaximumPollers, which is 5"),
+    (QUEUES, POLLERS, {"MinimumPollers": 2, "PollerGroupName": "g"},
+     f"{POLLERS}.PollerGroupName: is for Kafka sources only; remove it"),
+    (QUEUES, "poller", {"Concurrency": 0},
+     "poller.Concurrency: must be a whole number from 1 to 1000, not 0"),
+    (QUEUES, "poller", {"Concurrency": 1001},
+     "poller.Concurrency: must be a whole number from 1 to 1000, not 1001"),
+    (QUEUES, "poller", {"MessagesPerSecond": 0}, RATE + "0"),
+    (QUEUES, "poller", {"MessagesPerSecond": -0.5}, RATE + "-0.5"),
+    (QUEUES, "poller", {"MessagesPerSecond": float("inf")}, RATE + "inf"),
+    (QUEUES, "poller", {"MessagesPerSecond": float("nan")}, RATE + "nan"),
+    (QUEUES, "poller", {"MessagesPerSecond": True}, RATE + "true"),
+    (QUEUES, "poller", {"MessagesPerSecond": "5"}, RATE + '"5"'),
+    (QUEUES, "poller", {"VisibilityHeartbeat": 1},
+     "poller.VisibilityHeartbeat: must be true or false, not 1"),
+    (QUEUES, "poller", {"concurrency": 1},
+     "poller.concurrency: unknown key; did you mean Concurrency?"),
+    (STREAMS, "poller", {"Concurrency": 1}, "poller: is for queues only; remove it"),
+    (STREAMS, "poller", {"MessagesPerSecond": 5}, "poller: is for queues only; remove it"),
+    (STREAMS, "poller", {"VisibilityHeartbeat": True}, "poller: is for queues only; remove it"),
+    # Filters, keys and tags.
     (EVERY, "FilterCriteria", {"Filters": [{"Pattern": "{}"}]},
      f"{PATTERN}: {INVALID}; the pattern must not be an empty object"),
     (EVERY, "FilterCriteria", {"Filters": [{}]}, f"{PATTERN}: {INVALID}; the pattern is empty"),
@@ -289,12 +347,6 @@ ILLEGAL = [
     (EVERY, "Tags", {"a": "b" * 257}, f'Tags: the value of "a" is not legal; up to 256 {SIGNS}'),
     (EVERY, "Tags", {"AWS:a": "b"}, 'Tags: "AWS:a": keys that begin with aws: are AWS\'s own'),
     (EVERY, "Tags", [], "Tags: must be a block of keys, not a list"),
-    (QUEUES, "poller", {"Concurrency": 1}, f"poller: poller {NOT_YET}"),
-    (STREAMS, "poller", {"Concurrency": 1}, "poller: is for queues only; remove it"),
-    (QUEUES, "ScalingConfig", {"MaximumConcurrency": 2}, f"ScalingConfig: ScalingConfig "
-                                                         f"{NOT_YET}"),
-    (QUEUES, "ProvisionedPollerConfig", {"MinimumPollers": 2},
-     f"ProvisionedPollerConfig: ProvisionedPollerConfig {NOT_YET}"),
     (EVERY, "SelfManagedEventSource", {"Endpoints": {}},
      "SelfManagedEventSource: self-managed Kafka as an event source is not supported yet; "
      "remove it"),
@@ -468,7 +520,17 @@ FULL = {
 }
 
 
-@pytest.mark.parametrize("request_", [*EVERY, FULL])
+FULL_QUEUES = [
+    {**ON_QUEUE, "ScalingConfig": {"MaximumConcurrency": 7}},
+    {**ON_QUEUE, "ProvisionedPollerConfig": {"MinimumPollers": 3, "MaximumPollers": 9}},
+    {
+        **ON_QUEUE,
+        "poller": {"Concurrency": 1, "MessagesPerSecond": 0.5, "VisibilityHeartbeat": True},
+    },
+]
+
+
+@pytest.mark.parametrize("request_", [*EVERY, FULL, *FULL_QUEUES])
 def test_a_stored_request_reads_as_the_same_mapping(request_: dict[str, Any]) -> None:
     config = accepted(request_)
     stored = json.loads(json.dumps(as_request(config)))
@@ -486,6 +548,36 @@ def test_every_changed_setting_restarts_the_mapping(name: str, value: Any) -> No
     stored = as_request(accepted(ON_STREAM))
     changed = accepted(ON_STREAM, **{name: value})
     assert compare_requests(stored, changed, positioned=True) == MappingChange((name,))
+
+
+@pytest.mark.parametrize("request_", FULL_QUEUES)
+def test_scaling_that_is_added_or_taken_away_restarts_a_queue(request_: dict[str, Any]) -> None:
+    (name,) = request_.keys() - ON_QUEUE.keys()
+    plain, scaled = accepted(ON_QUEUE), accepted(request_)
+    change = MappingChange((name,))
+    assert compare_requests(as_request(plain), scaled, positioned=False) == change
+    assert compare_requests(as_request(scaled), plain, positioned=False) == change
+    assert name not in as_request(plain)
+
+
+EXACT, LIMITED = {"Concurrency": 1}, {"MaximumConcurrency": 2}
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"ScalingConfig": LIMITED, POLLERS: {"MinimumPollers": 2}},
+         f"{POLLERS}: ScalingConfig and {POLLERS} cannot be used together; keep one of them"),
+        ({"ScalingConfig": LIMITED, "poller": EXACT},
+         "poller: ScalingConfig and poller.Concurrency cannot be used together; keep one of them"),
+        ({POLLERS: {"MinimumPollers": 2}, "poller": EXACT},
+         f"poller: {POLLERS} and poller.Concurrency cannot be used together; keep one of them"),
+    ],
+)  # fmt: skip
+def test_one_setting_says_how_many_may_run(settings: dict[str, Any], problem: str) -> None:
+    assert problems(ON_QUEUE, **settings) == [problem]
+    others = {"MessagesPerSecond": 5, "VisibilityHeartbeat": True}
+    assert problems(ON_QUEUE, ScalingConfig=LIMITED, poller=others) == []
 
 
 def test_where_a_mapping_begins_matters_only_before_it_has_a_position() -> None:

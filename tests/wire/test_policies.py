@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -98,3 +99,58 @@ def test_every_setting_of_a_queue_reaches_its_policy() -> None:
         batch_size=500, batch_window=5.0, fifo=False, run_time_max=60.0
     )
     assert queue_policy(config(QUEUE + ".fifo"), function_timeout=3.0).fifo
+
+
+QUEUES_SCALED = [
+    ({"FunctionResponseTypes": ["ReportBatchItemFailures"]}, {"backs_off": False}),
+    (
+        {"ScalingConfig": {"MaximumConcurrency": 2}},
+        {"concurrency_start": 2, "concurrency_max": 2, "concurrency_quiet": 2},
+    ),
+    (
+        {"ScalingConfig": {"MaximumConcurrency": 100}},
+        {"concurrency_start": 5, "concurrency_max": 100, "concurrency_quiet": 5},
+    ),
+    (
+        {"ProvisionedPollerConfig": {"MinimumPollers": 3, "MaximumPollers": 50}},
+        {
+            "concurrency_start": 30,
+            "concurrency_max": 500,
+            "concurrency_step": 10,
+            "concurrency_period": 0.6,
+            "concurrency_quiet": 30,
+            "pollers_min": 3,
+        },
+    ),
+    (
+        {"poller": {"Concurrency": 7}},
+        {
+            "concurrency_start": 7,
+            "concurrency_max": 7,
+            "concurrency_quiet": 7,
+            "backs_off": False,
+        },
+    ),
+    ({"poller": {"MessagesPerSecond": 50}}, {"messages_per_second": 50.0}),
+    ({"poller": {"MessagesPerSecond": 4.5}}, {"messages_per_second": 4.5, "batch_size": 4}),
+    ({"poller": {"MessagesPerSecond": 0.5}}, {"messages_per_second": 0.5, "batch_size": 1}),
+    ({"poller": {"VisibilityHeartbeat": True}}, {"heartbeat": True}),
+]
+
+
+@pytest.mark.parametrize(("settings", "policy"), QUEUES_SCALED)
+def test_the_scaling_of_a_queue_reaches_its_policy(
+    settings: dict[str, Any], policy: dict[str, Any]
+) -> None:
+    plain = queue_policy(config(QUEUE), function_timeout=3.0)
+    found = queue_policy(config(QUEUE, **settings), function_timeout=3.0)
+    assert found == replace(plain, **policy)
+
+
+@pytest.mark.parametrize("settings", [settings for settings, _ in QUEUES_SCALED])
+def test_no_more_is_received_than_the_function_takes_at_a_time(settings: dict[str, Any]) -> None:
+    mapping = config(QUEUE, **settings)
+    found = queue_policy(mapping, function_timeout=3.0, function_concurrency=4)
+    assert found.concurrency_max == min(
+        4, queue_policy(mapping, function_timeout=3.0).concurrency_max
+    )
