@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from tests.outside.lambda_api import await_gone
 from tests.outside.poller_process import Running
 from tests.servers import aws
 from tests.waiting import eventually
@@ -48,12 +49,4 @@ def settled(running: Running, uuid: str, states: Collection[str] = SETTLED) -> d
 def deleted(running: Running, uuid: str) -> None:
     """Delete a mapping, and return once it is gone."""
     api(running).delete_event_source_mapping(UUID=uuid)
-    eventually(lambda: not is_there(running, uuid), STATE_TIMEOUT)
-
-
-def is_there(running: Running, uuid: str) -> bool:
-    try:
-        api(running).get_event_source_mapping(UUID=uuid)
-    except api(running).exceptions.ResourceNotFoundException:
-        return False
-    return True
+    await_gone(api(running), uuid, STATE_TIMEOUT)

@@ -24,6 +24,7 @@ from tests.outside.flows import (
     to_queue,
     to_stream,
 )
+from tests.outside.lambda_api import listed
 from tests.outside.poller_process import Running, poller
 from tests.outside.sqs_lanes import left_in
 from tests.servers import new_queue
@@ -113,11 +114,6 @@ def _settings(mapping: Mapping) -> Mapping:
     return {"BatchSize": mapping["BatchSize"], "Enabled": mapping["State"] != "Disabled"}
 
 
-def listed(running: Running) -> dict[str, Mapping]:
-    pages = api(running).get_paginator("list_event_source_mappings").paginate()
-    return {each["UUID"]: each for page in pages for each in page["EventSourceMappings"]}
-
-
 @dataclass(frozen=True, slots=True)
 class Story:
     deliveries: Deliveries
@@ -167,12 +163,12 @@ def story(
         with produced(puts, keys=8, pause=0.25) as producers:
             for _ in range(KILLS):
                 with poller(settings, folder=folder) as running:
-                    client.check(listed(running))
+                    client.check(_found(running))
                     _killed_while_called(running, client)
                 for name, counts in ends.items():
                     counts.append(deliveries.count(name))
         with poller(settings, folder=folder) as running:
-            client.check(listed(running))
+            client.check(_found(running))
             for uuid in kept:
                 changed(running, uuid, Enabled=True, BatchSize=10)
             for name, producer in producers.items():
@@ -181,6 +177,10 @@ def story(
             running.kill()  # nothing is to be learnt from a slow stop
     items = {name: producer.items() for name, producer in producers.items()}
     return Story(deliveries, items, ends, client.answered)
+
+
+def _found(running: Running) -> dict[str, Mapping]:
+    return {mapping["UUID"]: mapping for mapping in listed(api(running))}
 
 
 def _killed_while_called(running: Running, client: Client) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -15,8 +15,9 @@ import pytest
 from tests.faults import Call as Request
 from tests.faults import Fault, faulty, refused
 from tests.functions import Answer, Call, Function, function
-from tests.outside.by_api import api, changed, created, deleted, is_there, settled
+from tests.outside.by_api import api, changed, created, deleted, settled
 from tests.outside.flows import Deliveries, Item, produced, streams, to_queue, to_stream, to_table
+from tests.outside.lambda_api import await_gone
 from tests.outside.poller_process import Running, poller
 from tests.outside.scenes import config, fail_on, mapping, put, texts
 from tests.outside.sqs_lanes import left_in
@@ -27,23 +28,33 @@ RUN_SECONDS = 0.02  # of an invocation
 
 # Changed again and again in the middle of a backlog.
 
-STREAM_CHANGES: tuple[dict[str, Any], ...] = (
+THERE = [{"exists": True}]
+
+
+def stream_changes(everything: Any) -> Sequence[dict[str, Any]]:
+    """`everything`: a pattern that all records match."""
+    return (
+        {"BatchSize": 3},
+        {"ParallelizationFactor": 7},
+        {"FilterCriteria": {"Filters": [{"Pattern": json.dumps(everything)}]}},
+        {"BatchSize": 20, "MaximumBatchingWindowInSeconds": 1},
+        {"Enabled": False},
+        {"Enabled": True, "ParallelizationFactor": 2},
+        {"MaximumBatchingWindowInSeconds": 0, "BisectBatchOnFunctionError": True},
+        {"FilterCriteria": {}},
+    )
+
+
+QUEUE_CHANGES: Sequence[dict[str, Any]] = (
     {"BatchSize": 3},
-    {"ParallelizationFactor": 7},
-    {"BatchSize": 20, "MaximumBatchingWindowInSeconds": 1},
-    {"Enabled": False},
-    {"Enabled": True, "ParallelizationFactor": 2},
-    {"MaximumBatchingWindowInSeconds": 0, "BisectBatchOnFunctionError": True},
-)
-QUEUE_CHANGES: tuple[dict[str, Any], ...] = (
-    {"BatchSize": 3},
+    {"FilterCriteria": {"Filters": [{"Pattern": json.dumps({"body": {"key": THERE}})}]}},
     {"Enabled": False},
     {"Enabled": True, "BatchSize": 10},
     {"FunctionResponseTypes": ["ReportBatchItemFailures"]},
 )
 CHANGES = {
-    "shards": STREAM_CHANGES,
-    "table": STREAM_CHANGES,
+    "shards": stream_changes({"data": {"key": THERE}}),
+    "table": stream_changes({"dynamodb": {"Keys": {"id": {"S": THERE}}}}),
     "standard": QUEUE_CHANGES,
     "fifo": QUEUE_CHANGES,
 }
@@ -119,7 +130,10 @@ def _changed_all(running: Running, uuids: dict[str, str], deliveries: Deliveries
             assert reply["State"] in ("Updating", "Enabling", "Disabling")
         for name, change in now.items():
             mapping = settled(running, uuids[name])
-            assert mapping.items() >= {k: v for k, v in change.items() if k != "Enabled"}.items()
+            shown = {
+                name: mapping[name] for name in change.keys() - {"Enabled"} if change[name] != {}
+            }
+            assert shown.items() <= change.items()
         for name, change in now.items():
             if change.get("Enabled") is not False:
                 eventually(partial(deliveries.has_more, name, heard[name]))
@@ -229,7 +243,7 @@ def test_a_mapping_that_is_deleted_during_a_slow_invocation_lets_it_end_and_star
     assert api(running).delete_event_source_mapping(UUID=uuid)["State"] == "Deleting"
     assert settled(running, uuid, {"Deleting"})["UUID"] == uuid
     finish.set()
-    eventually(lambda: not is_there(running, uuid))
+    await_gone(api(running), uuid)
     assert [texts(call) for call in one.calls] == [["a"]]
     assert len(one.succeeded) == 1
 

@@ -41,7 +41,7 @@ def data_of(stub: Function) -> list[bytes]:
     return [base64.b64decode(record["kinesis"]["data"]) for record in stub.records]
 
 
-@pytest.mark.proves("D45", "FilterCriteria")
+@pytest.mark.proves("D45", "FilterCriteria", "S9.5.settled")
 @pytest.mark.parametrize("server", ["ministack", "kinesalite"])
 def test_only_matching_records_of_a_stream_are_delivered_and_the_others_are_passed(
     server: str, request: pytest.FixtureRequest, tmp_path: Path
@@ -75,7 +75,9 @@ def test_a_stream_is_filtered_by_its_metadata(ministack_url: str, tmp_path: Path
         assert data_of(stub) == [b"\xffa", b"\xffc"]
 
 
-@pytest.mark.proves("D46", "FilterCriteria")
+@pytest.mark.proves(
+    "D46", "FilterCriteria", "R1.7.exists", "R1.7.numbers", "R1.7.time", "R1.7.event-source"
+)
 @pytest.mark.parametrize("server", ["ministack", "moto"])
 def test_items_of_a_table_are_filtered_by_their_typed_values(
     server: str, request: pytest.FixtureRequest, tmp_path: Path
@@ -186,7 +188,7 @@ def filtering(request: pytest.FixtureRequest) -> Iterator[Lanes]:
         yield running
 
 
-@pytest.mark.proves("D47", "D48", "D49", "FilterCriteria")
+@pytest.mark.proves("D47", "D48", "D49", "FilterCriteria", "S9.4.formats")
 @pytest.mark.parametrize("name", QUEUES)
 def test_matching_messages_are_delivered_and_the_others_deleted(
     name: str, filtering: Lanes
@@ -217,7 +219,7 @@ def test_an_invalid_pattern_is_a_line_of_check(pattern: str, tmp_path: Path) -> 
     assert f": {where}: {INVALID.rstrip('.')}; " in line
 
 
-@pytest.mark.proves("D18", "D19", "FilterCriteria")
+@pytest.mark.proves("D18", "D19", "FilterCriteria", "R1.1.filters-shown")
 def test_filters_through_the_api_are_validated_kept_replaced_and_taken_away(
     ministack_url: str,
 ) -> None:

@@ -149,7 +149,7 @@ ALL_OF_A_STREAM = {
 }
 
 
-@pytest.mark.proves(*ALL_OF_A_STREAM, "DestinationConfig", "Tags")
+@pytest.mark.proves("R1.1.created-tags", *(f"Kinesis.{name}" for name in ALL_OF_A_STREAM))
 def test_every_setting_of_a_stream_is_echoed_and_tags_are_listed_apart(world: World) -> None:
     stream, failures = new_stream(world.url), new_queue(world.url)
     settings = {
@@ -162,6 +162,7 @@ def test_every_setting_of_a_stream_is_echoed_and_tags_are_listed_apart(world: Wo
     assert told(tags, 200) == {"Tags": {"team": "orders"}}
 
 
+@pytest.mark.proves("S1.3.slash", "Kinesis.StartingPositionTimestamp")
 def test_a_timestamp_is_echoed_as_the_number_that_was_given(world: World) -> None:
     stream = new_stream(world.url)
     start = {"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": 1700000000.25}
@@ -267,7 +268,7 @@ def test_the_function_is_looked_at_before_the_source(world: World) -> None:
         assert reply == invalid("Function does not exist")
 
 
-@pytest.mark.proves("D10")
+@pytest.mark.proves("D10", "R1.2.queue-destination")
 def test_the_request_is_looked_at_before_the_function(world: World) -> None:
     reply = refused(
         world.api.create_event_source_mapping,
@@ -308,7 +309,7 @@ def test_a_queue_that_is_missing_is_refused_in_the_words_of_sqs(world: World) ->
     assert reply == invalid(NO_QUEUE)
 
 
-@pytest.mark.proves("D13", "D14", "StartingPosition")
+@pytest.mark.proves("D13", "D14", "StartingPosition", "R1.2.dynamodb-timestamp")
 @pytest.mark.parametrize("kind", ["kinesis", "dynamodb"])
 def test_a_stream_needs_a_starting_position_that_there_is(world: World, kind: str) -> None:
     create = world.api.create_event_source_mapping
@@ -495,7 +496,7 @@ def test_the_last_result_of_a_table_is_shown_once_a_batch_has_run(world: World) 
 # Tags.
 
 
-@pytest.mark.proves("Tags")
+@pytest.mark.proves("Tags", "R1.1.tags")
 def test_tags_come_and_go_as_recorded(world: World) -> None:
     api, made = world.api, world.create(new_queue(world.url).arn)
     arn = mapping_arn(made["UUID"])
@@ -519,7 +520,7 @@ def test_tags_come_and_go_as_recorded(world: World) -> None:
     assert world.get(made)["LastModified"] == made["LastModified"]
 
 
-@pytest.mark.proves("Tags")
+@pytest.mark.proves("Tags", "R1.2.unknown-tags", "R1.2.bad-tags")
 def test_tags_of_what_is_not_there_are_refused_as_recorded(world: World) -> None:
     api, arn = world.api, mapping_arn(NOBODY)
     calls: list[tuple[Any, dict[str, Any]]] = [

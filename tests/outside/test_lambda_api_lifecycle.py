@@ -208,6 +208,7 @@ def _without_result(mapping: Made) -> Made:
     return {name: value for name, value in mapping.items() if name != "LastProcessingResult"}
 
 
+@pytest.mark.proves("S2.update")
 def test_an_update_outlives_a_kill_just_after_the_reply_and_keeps_the_position(
     story: Story,
 ) -> None:
@@ -223,11 +224,12 @@ def test_a_deletion_outlives_a_kill_just_after_the_reply(story: Story) -> None:
     assert uuid not in {mapping["UUID"] for mapping in (*story.after[1], *story.after[2])}
 
 
+@pytest.mark.proves("S2.delete")
 def test_a_mapping_made_anew_begins_at_its_own_start(story: Story) -> None:
     assert set(story.flows.repeats("deleted")) == set(items(0, 1))
 
 
-@pytest.mark.proves("D29", "StartingPosition")
+@pytest.mark.proves("D29", "StartingPosition", "S3.2.latest")
 @pytest.mark.parametrize("flow", ["latest", "latest_table"])
 def test_latest_begins_before_the_reply_however_soon_poller_is_killed(
     story: Story, flow: str
@@ -236,7 +238,7 @@ def test_latest_begins_before_the_reply_however_soon_poller_is_killed(
     assert delivered == set(items(1, 2)), "all that came after the reply, nothing from before"
 
 
-@pytest.mark.proves("D06", "Enabled")
+@pytest.mark.proves("D06", "Enabled", "S2.pause")
 def test_a_pause_keeps_the_checkpoint_through_a_kill(story: Story) -> None:
     assert story.while_paused == set(items(2))
     assert story.flows.repeats("paused") == {}
@@ -293,6 +295,7 @@ def in_use(verb: str) -> dict[str, Any]:
     )
 
 
+@pytest.mark.proves("S2.in-use")
 def test_while_an_update_waits_for_the_function_nothing_else_is_allowed(busy: Busy) -> None:
     api, uuid = busy.api, busy.uuid
     before = api.get_event_source_mapping(UUID=uuid)

@@ -142,6 +142,7 @@ def test_disabled_mappings_ask_nothing_of_their_queues(crowd: Crowd) -> None:
     assert crowd.proxy.calls[before:] == []
 
 
+@pytest.mark.proves("S1.3.pages")
 def test_pages_have_a_hundred_and_a_marker_but_the_last(crowd: Crowd) -> None:
     pages: list[list[str]] = []
     marker: dict[str, str] | None = {}

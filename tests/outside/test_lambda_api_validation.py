@@ -343,7 +343,7 @@ def destinations(url: str) -> dict[str, tuple[str, str]]:
     return {kind: (arn, f"{arn}-missing") for kind, arn in there.items()}
 
 
-@pytest.mark.proves("DestinationConfig")
+@pytest.mark.proves("DestinationConfig", "S7.2.checked")
 @pytest.mark.parametrize("server", ["ministack_url", "moto_url"])
 def test_a_failure_destination_must_be_there_at_create_and_at_update(
     sources: Sources, server: str, request: pytest.FixtureRequest
@@ -386,6 +386,7 @@ def test_a_failure_destination_must_be_there_at_create_and_at_update(
             running.kill()
 
 
+@pytest.mark.proves("S1.2.visibility")
 @pytest.mark.parametrize("fifo", [False, True])
 def test_a_queue_must_hide_messages_for_as_long_as_its_function_may_take(
     sources: Sources, fifo: bool

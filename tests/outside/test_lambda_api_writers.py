@@ -99,6 +99,7 @@ def writers(ministack_url: str, tmp_path: Path) -> Iterator[Writers]:
             running.kill()
 
 
+@pytest.mark.proves("S1.3.file")
 def test_mappings_of_the_file_are_shown_and_not_changed(writers: Writers) -> None:
     stream, _ = writers.stream()
     queue = new_queue(writers.url)
@@ -182,6 +183,7 @@ def test_rereading_the_file_does_not_disturb_what_the_api_made(writers: Writers)
     await_gone(api, off["UUID"])
 
 
+@pytest.mark.proves("R1.1.function-gone")
 def test_a_mapping_goes_on_when_its_function_is_back_in_the_file(writers: Writers) -> None:
     (stream, put), (held, _), api = writers.stream(), writers.stream(), writers.api
     made = writers.create(stream, "one")

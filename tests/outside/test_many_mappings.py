@@ -11,8 +11,9 @@ from botocore.exceptions import ClientError
 
 from tests.faults import Call, Fault, faulty, refused, throttled
 from tests.functions import Answer, function
-from tests.outside.by_api import api, created, deleted, is_there, settled
+from tests.outside.by_api import api, created, deleted, settled
 from tests.outside.flows import Deliveries, produced, to_queue, to_stream
+from tests.outside.lambda_api import await_gone, uuids
 from tests.outside.poller_process import Running, poller
 from tests.outside.scenes import mapping, put
 from tests.servers import new_queue, new_stream
@@ -45,7 +46,7 @@ def test_fifty_mappings_that_came_and_went_leave_nothing_behind(
         deleted(running, created(running, **mapping(stream, "f0")))
         before = running.metrics("poller_process_open_fds")
 
-        uuids = []
+        gone = []
         for _ in range(ROUNDS):
             made = [
                 created(running, **mapping(stream, name)) for name in FUNCTIONS[:STREAMS_A_ROUND]
@@ -54,19 +55,19 @@ def test_fifty_mappings_that_came_and_went_leave_nothing_behind(
             eventually(lambda count=count: len(stub.calls) > count)
             for uuid in made:
                 api(running).delete_event_source_mapping(UUID=uuid)
-            uuids += made
-        uuids += [
+            gone += made
+        gone += [
             created(running, EventSourceArn=queue.arn, FunctionName=FUNCTIONS[number])
             for number in range(QUEUES)
         ]
-        for uuid in uuids[-QUEUES:]:
+        for uuid in gone[-QUEUES:]:
             api(running).delete_event_source_mapping(UUID=uuid)
-        for uuid in uuids:
-            eventually(lambda uuid=uuid: not is_there(running, uuid))
+        for uuid in gone:
+            await_gone(api(running), uuid)
 
-        assert len(set(uuids)) == ROUNDS * STREAMS_A_ROUND + QUEUES == 50
+        assert len(set(gone)) == ROUNDS * STREAMS_A_ROUND + QUEUES == 50
         assert running.lag()["mappings"] == {}
-        assert api(running).list_event_source_mappings()["EventSourceMappings"] == []
+        assert uuids(api(running)) == []
         assert state_rows(running) == dict.fromkeys(STATE_TABLES, 0)
         eventually(lambda: running.metrics("poller_process_open_fds") <= before + SPARE_FILES)
         calls = len(stub.calls)
@@ -140,9 +141,9 @@ def test_the_api_answers_in_its_own_form_while_every_source_throttles_and_nothin
         scripts = [Throttles(1), Throttles(2)]
         kinesis.script(scripts[0])
         sqs.script(scripts[1])
-        uuids = {name: persisted(running, request) for name, request in requests.items()}
+        made = {name: persisted(running, request) for name, request in requests.items()}
         for number in range(6):
-            for uuid in uuids.values():
+            for uuid in made.values():
                 if not answers(running, uuid, BatchSize=2 + number):
                     continue
                 assert settled(running, uuid)["BatchSize"] == 2 + number

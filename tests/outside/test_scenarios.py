@@ -13,7 +13,8 @@ import pytest
 
 from tests.faults import Rewrite, faulty, refused
 from tests.functions import Answer, errored, function
-from tests.outside.by_api import created
+from tests.outside.by_api import api, created, deleted
+from tests.outside.lambda_api import listed
 from tests.outside.poller_process import poller
 from tests.outside.scenes import (
     Plan,
@@ -25,10 +26,11 @@ from tests.outside.scenes import (
     put,
     read,
     staged,
+    stream_of,
     texts,
     timestamp_of,
 )
-from tests.servers import new_queue, new_stream
+from tests.servers import aws, new_queue, new_stream, new_table
 
 WINDOW = 5
 RECORD_AGE_MAX = 60  # the least that AWS takes
@@ -76,6 +78,33 @@ def test_what_is_retried_does_not_need_the_stream_any_more(moto_url: str) -> Non
         running.kill()
 
     assert [texts(call) for call in stub.calls] == [["a", "b"]] * 3
+
+
+@pytest.mark.proves("S1.2.qualifiers")
+def test_a_source_may_have_a_mapping_for_each_alias_of_a_function(moto_url: str) -> None:
+    stream, settings = new_stream(moto_url), config(moto_url, {})
+    put(moto_url, stream, "a")
+    names = ("f", "f:blue", "f:2")
+    with function() as stub:
+        settings["functions"] = {name: {"url": stub.url + name.replace(":", "-")} for name in names}
+        with poller(settings) as running:
+            for name in names:
+                created(running, **mapping(stream, name))
+            stub.wait(lambda: len(stub.succeeded) == len(names))
+            running.kill()
+
+    assert {call.path for call in stub.calls} == {"/f", "/f-blue", "/f-2"}
+
+
+@pytest.mark.proves("R1.1.table-gone")
+def test_a_mapping_outlives_its_table(ministack_url: str) -> None:
+    table = new_table(ministack_url)
+    with function() as stub, poller(config(ministack_url, {"f": stub})) as running:
+        uuid = created(running, **mapping(stream_of(table), "f"))
+        aws("dynamodb", ministack_url).delete_table(TableName=table.name)
+
+        assert [each["State"] for each in listed(api(running))] == ["Enabled"]
+        deleted(running, uuid)
 
 
 # DynamoDB, beside what is shown for Kinesis.

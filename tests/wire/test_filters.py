@@ -88,7 +88,7 @@ CITY = {"city": ["Seattle"]}
 NO_CITY = {"town": [{"exists": False}]}
 
 
-@pytest.mark.proves("D45", "FilterCriteria")
+@pytest.mark.proves("D45", "FilterCriteria", "S9.4.formats")
 @pytest.mark.parametrize(
     ("record", "pattern", "accepted"),
     [
@@ -164,7 +164,7 @@ def test_what_a_filter_sees_of_a_dynamodb_record(pattern: Any, accepted: bool) -
     assert accepts(D, dynamodb(ITEM), pattern) == accepted
 
 
-@pytest.mark.proves("D47", "D48", "FilterCriteria")
+@pytest.mark.proves("D47", "D48", "FilterCriteria", "S9.4.formats")
 @pytest.mark.parametrize(
     ("body", "pattern", "accepted"),
     [

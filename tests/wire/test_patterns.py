@@ -70,6 +70,7 @@ LEGAL = [
 ]
 
 
+@pytest.mark.proves("S9.2.operators")
 @pytest.mark.parametrize("pattern", LEGAL, ids=lambda pattern: repr(pattern)[:60])
 def test_what_spec_9_2_lists_is_a_pattern(pattern: Any) -> None:
     assert Pattern(json.dumps(pattern)).warnings == ()
@@ -145,7 +146,7 @@ REFUSED = [
 ]  # fmt: skip
 
 
-@pytest.mark.proves("D18", "FilterCriteria")
+@pytest.mark.proves("D18", "FilterCriteria", "S9.2.others")
 @pytest.mark.parametrize(("text", "why"), REFUSED, ids=lambda value: value[:40])
 def test_what_is_no_pattern_is_refused_with_the_place_and_the_reason(text: str, why: str) -> None:
     with pytest.raises(PatternError) as refused:
@@ -153,6 +154,7 @@ def test_what_is_no_pattern_is_refused_with_the_place_and_the_reason(text: str, 
     assert str(refused.value) == why
 
 
+@pytest.mark.proves("S9.3.duplicates")
 @pytest.mark.parametrize(
     ("text", "event", "matched"),
     [
@@ -255,6 +257,7 @@ MATCHING = [
 ]  # fmt: skip
 
 
+@pytest.mark.proves("S9.2.operators", "S9.3.numbers", "S9.3.arrays")
 @pytest.mark.parametrize(("pattern", "event", "matched"), MATCHING, ids=repr)
 def test_what_matches(pattern: Any, event: Any, matched: bool) -> None:
     assert matches(pattern, event) == matched
@@ -284,6 +287,7 @@ EVENTS = st.dictionaries(
 )
 
 
+@pytest.mark.proves("S9.3.arrays")
 @given(PATTERNS, EVENTS)
 def test_fields_are_found_as_aws_engine_finds_them(pattern: Any, event: Any) -> None:
     """That engine goes through fields by name and tries every value that its arrays allow."""
