@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
+import anyio
+
 from poller.core.lifecycle import State, may_delete, updated
-from poller.core.model import Instant, Position
+from poller.core.model import Instant, Position, Seconds
 from poller.engine.specs import Spec, StreamSpec
 from poller.errors import ConfigError, DestinationError, SourceMissing, SourceUnfit, StateError
 from poller.interfaces import StoredMapping
@@ -37,6 +39,8 @@ from .registry import Entry, Registry
 
 # What is there for the life of a mapping; all else may be updated.
 FIXED = frozenset({"EventSourceArn", "StartingPosition", "StartingPositionTimestamp", "Tags"})
+
+LOOK_MAX: Seconds = 20.0  # at a source or a destination; boto3 waits for a reply for 60 s
 
 Described = dict[str, Any]
 
@@ -79,7 +83,8 @@ class Operations:
         while True:
             generation = registry.generation
             spec = registry.spec(stored, config)
-            pins = await _looked_at(spec)
+            with _in_time(config.source.arn):
+                pins = await _looked_at(spec)
             await self._check_destination(config)
             async with registry.lock:
                 if registry.generation != generation:
@@ -205,10 +210,11 @@ class Operations:
     async def _check_destination(self, config: MappingConfig) -> None:
         if config.failure_destination is None:
             return
+        arn = config.failure_destination.arn
         try:
-            await self._around.check_destination(config.failure_destination.arn)
+            with _in_time(arn):
+                await self._around.check_destination(arn)
         except (DestinationError, ConfigError) as error:
-            arn = config.failure_destination.arn
             why = str(error).removeprefix(f"{arn}: ")
             raise Refusal(INVALID, f"The destination ARN {arn} is invalid: {why}") from None
 
@@ -253,6 +259,16 @@ async def _check_fit(spec: Spec) -> None:
             raise Refusal(INVALID, str(error)) from None
         except SourceMissing:
             return
+
+
+@contextmanager
+def _in_time(arn: str) -> Iterator[None]:
+    """Give up a look at what does not answer before the client that asked for it gives up."""
+    try:
+        with anyio.fail_after(LOOK_MAX):
+            yield
+    except TimeoutError:
+        raise Refusal(INVALID, f"{arn}: no answer within {LOOK_MAX:g} s") from None
 
 
 @contextmanager

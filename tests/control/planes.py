@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ class Outside:
     streams: dict[str, MemoryStream] = field(default_factory=dict)
     queues: dict[str, MemoryQueue] = field(default_factory=dict)
     destinations: set[str] = field(default_factory=lambda: {BUCKET})
+    destination_delay: float = 0.0  # seconds until one that is asked for answers
 
     def __post_init__(self) -> None:
         self.functions = {name: Function(self.clock) for name in ("work", "other")}
@@ -109,6 +111,7 @@ class Plane:
         return function.arn(region=region, account="000000000000") if known else None
 
     async def _check_destination(self, arn: str) -> None:
+        await asyncio.sleep(self.outside.destination_delay)
         if arn not in self.outside.destinations:
             raise DestinationError(f"{arn}: there is none")
 

@@ -7,6 +7,7 @@ import contextlib
 import random
 from typing import Any
 
+import anyio
 import pytest
 
 from poller.control.listing import ListQuery, read_list_query
@@ -57,6 +58,26 @@ async def test_a_source_that_is_missing_is_refused_and_nothing_is_left():
             "InvalidParameterValueException",
             f"Stream not found: {STREAM}",
         )
+        assert life.api.list(ListQuery()) == {"EventSourceMappings": []}
+    assert not await outside.store.mappings()
+
+
+async def test_what_does_not_answer_is_given_up_before_the_client_gives_up():
+    outside = Outside()
+    listing, outside.stream.shards = outside.stream.shards, anyio.sleep_forever
+    async with plane(outside) as life:
+        began = asyncio.get_running_loop().time()
+        assert await refused(life.api.create(ON_STREAM)) == (
+            "InvalidParameterValueException",
+            f"{STREAM}: no answer within 20 s",
+        )
+        outside.stream.shards, outside.destination_delay = listing, 1000.0
+        failing = {"DestinationConfig": {"OnFailure": {"Destination": BUCKET}}}
+        assert await refused(life.api.create({**ON_STREAM, **failing})) == (
+            "InvalidParameterValueException",
+            f"{BUCKET}: no answer within 20 s",
+        )
+        assert asyncio.get_running_loop().time() - began == pytest.approx(40.0, abs=0.1)
         assert life.api.list(ListQuery()) == {"EventSourceMappings": []}
     assert not await outside.store.mappings()
 
