@@ -82,7 +82,7 @@ class Operations:
         entry = Entry(stored, config)
         while True:
             generation = registry.generation
-            spec = registry.spec(stored, config)
+            spec = self._spec(entry)
             with _in_time(config.source.arn):
                 pins = await _looked_at(spec)
             await self._check_destination(config)
@@ -102,7 +102,7 @@ class Operations:
         while True:
             generation, before = registry.generation, self._find(uuid)
             entry = self._changed(before, request)
-            spec = registry.spec(entry.stored, entry.config)
+            spec = self._spec(entry)
             self._refuse_of_file(before)
             self._next_state(before, entry)
             await _check_fit(spec)
@@ -167,6 +167,12 @@ class Operations:
             modified_at=round(self._around.now(), 3),
         )
         return Entry(stored, config)
+
+    def _spec(self, entry: Entry) -> Spec:
+        try:
+            return self._registry.spec(entry.stored, entry.config)
+        except ConfigError as error:
+            raise Refusal(INVALID, str(error)) from None
 
     def _function_arn(self, config: MappingConfig) -> str:
         arn = self._around.function_arn(config.function, config.source.region)

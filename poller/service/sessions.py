@@ -6,8 +6,11 @@ from contextlib import AsyncExitStack
 from typing import Any, Self
 
 from poller.aws.sessions import AwsSession, AwsSettings
+from poller.errors import ConfigError
 from poller.observe.publishing import ONE_ATTEMPT
 from poller.settings import AwsConfig
+
+REGIONS_MAX = 50  # more than AWS has; each has clients of its own, of some megabytes
 
 
 class Sessions:
@@ -27,6 +30,8 @@ class Sessions:
     def of(self, region: str | None) -> AwsSession:
         """The session of a region; None: the config's own.  Raises PollerError."""
         if region not in self._sessions:
+            if len(self._sessions) >= REGIONS_MAX and region not in (None, self._config.region):
+                raise ConfigError(f"{region}: there are {REGIONS_MAX} regions in use already")
             settings = AwsSettings(
                 region=region or self._config.region,
                 endpoint_url=self._config.endpoint_url,

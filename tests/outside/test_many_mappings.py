@@ -9,11 +9,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from poller.service.sessions import REGIONS_MAX
 from tests.faults import Call, Fault, faulty, refused, throttled
 from tests.functions import Answer, function
 from tests.outside.by_api import api, created, deleted, settled
 from tests.outside.flows import Deliveries, produced, to_queue, to_stream
 from tests.outside.lambda_api import await_gone, uuids
+from tests.outside.lambda_api import refused as refusal
 from tests.outside.poller_process import Running, poller
 from tests.outside.scenes import mapping, put
 from tests.servers import new_queue, new_stream
@@ -88,6 +90,28 @@ def state_rows(running: Running) -> dict[str, int]:
         }
     finally:
         file.close()
+
+
+def test_regions_are_bounded_and_one_too_many_is_refused(ministack_url: str) -> None:
+    stream = new_stream(ministack_url)
+    with (
+        function() as stub,
+        poller(settings(ministack_url, stub.url, ministack_url, ministack_url)) as running,
+    ):
+        replies = [
+            refusal(
+                api(running).create_event_source_mapping,
+                EventSourceArn=f"arn:aws:kinesis:nowhere-{number}:000000000000:stream/none",
+                FunctionName="f0",
+                StartingPosition="LATEST",
+            )
+            for number in range(REGIONS_MAX + 1)
+        ]
+        created(running, **mapping(stream, "f0"))
+        running.kill()
+
+    assert {reply["Error"]["Code"] for reply in replies} == {"InvalidParameterValueException"}
+    assert "regions in use already" in replies[-1]["Error"]["Message"]
 
 
 # Throttled sources.
