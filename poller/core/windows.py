@@ -121,8 +121,9 @@ class Windows:
         return self.turn(batch)
 
     def turn(self, batch: Batch) -> WindowTurn:
+        """What is told of `batch`; where a window is cut short, that can only be the final one."""
         window, final = self._current(), not batch.records
-        return WindowTurn(window.start, window.end, self.state, final, final and self.cut_short)
+        return WindowTurn(window.start, window.end, self.state, final, early=self.cut_short)
 
     def keep(self, state: bytes) -> None:
         self.latest = replace(self._current(), state=state)

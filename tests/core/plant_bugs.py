@@ -70,8 +70,7 @@ BUGS = [
     ("windows", "None if self.are_off else closed", "closed"),
     ("windows", "else closed\n        self._lacks_room = False", "else closed"),
     ("windows", "self.latest = self._current()", "pass"),
-    ("windows", "final and self.cut_short)", "False)"),
-    ("windows", "final and self.cut_short)", "self.cut_short)"),
+    ("windows", "early=self.cut_short", "early=False"),
     ("verdicts", "tried.invocations > limit", "tried.invocations >= limit"),
     ("verdicts", "tried.invocations > limit", "tried.invocations > limit + 1"),
     ("verdicts", "limit = policy.retries_max if batch.records else None", "limit = policy.retries_max"),
@@ -213,7 +212,7 @@ def survives(tree: Path, module: str, right: str, wrong: str) -> bool:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "tests/core"]
     command += ["--hypothesis-profile", "no_shrinking"]
     try:
-        run = subprocess.run(command, cwd=tree, capture_output=True, timeout=120, check=False)
+        run = subprocess.run(command, cwd=tree, capture_output=True, timeout=300, check=False)
     except subprocess.TimeoutExpired:
         return False
     finally:
