@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 from poller.core.model import Instant, Seconds
 from poller.errors import PollerError
-from poller.transport.http1 import HttpError, HttpPool, HttpReply
+from poller.transport.http1 import HttpError, HttpPool, HttpReply, HttpStream
 
 from .credentials import CredentialSource
 from .endpoints import Service, is_loopback, proxy_for
+from .event_streams import EventStream
 from .failures import NO_CREDENTIALS, AwsError, refused, unanswered
 from .signing import Credentials, Route, Signer, route
 
@@ -45,6 +46,10 @@ class _Call(NamedTuple):
     to: Route
     body: bytes
     timeout: Seconds
+
+
+AnyReply = TypeVar("AnyReply", HttpReply, HttpReply | HttpStream)
+_Send = Callable[[HttpPool, _Call, Sequence[tuple[str, str]]], Awaitable[AnyReply]]
 
 
 class JsonClient:
@@ -107,16 +112,31 @@ class JsonClient:
         retries nothing but a signature that failed because of the clock.
         """
         call = self._prepare(operation, body, timeout, url)
+        return (await self._succeed(call, _request)).body
+
+    async def events(self, operation: str, body: bytes, *, timeout: float = 30.0) -> EventStream:
+        """Call `operation`, which answers with a stream of events; whoever gets it closes it.
+
+        `timeout`: until it begins.  Raises AwsError, as `call` does.
+        """
+        call = self._prepare(operation, body, timeout, None)
+        stream = await self._succeed(call, _stream)
+        assert isinstance(stream, HttpStream)
+        return EventStream(call.place, stream)
+
+    async def _succeed(self, call: _Call, send: _Send[AnyReply]) -> AnyReply:
+        """What `send` gets, whose status is 200."""
         credentials = self._credentials.fresh() or await self._find(call)
         signed_at = self._wall_clock() + self._skew
-        reply = await self._exchange(call, credentials, signed_at)
-        if reply.status == 200:
-            return reply.body
+        reply = await self._exchange(call, credentials, signed_at, send)
+        if not isinstance(reply, HttpReply) or reply.status == 200:
+            return reply
         error = refused(call.place, reply, credentials)
         if error.code in _SKEW_CODES and self._learned_skew(reply, signed_at):
-            reply = await self._exchange(call, credentials, self._wall_clock() + self._skew)
-            if reply.status == 200:
-                return reply.body
+            signed_at = self._wall_clock() + self._skew
+            reply = await self._exchange(call, credentials, signed_at, send)
+            if not isinstance(reply, HttpReply) or reply.status == 200:
+                return reply
             error = refused(call.place, reply, credentials)
         if error.unauthorised:
             self._credentials.distrust()
@@ -137,8 +157,8 @@ class JsonClient:
             raise AwsError(call.place, NO_CREDENTIALS, str(error)) from None
 
     async def _exchange(
-        self, call: _Call, credentials: Credentials, signed_at: Instant
-    ) -> HttpReply:
+        self, call: _Call, credentials: Credentials, signed_at: Instant, send: _Send[AnyReply]
+    ) -> AnyReply:
         headers = self._signer.headers(
             credentials,
             signed_at,
@@ -149,9 +169,7 @@ class JsonClient:
         )
         pool = self._pools.get(call.to.origin) or await self._pool(call)
         try:
-            reply = await pool.request(
-                "POST", call.to.path, headers, call.body, timeout=call.timeout
-            )
+            reply = await send(pool, call, headers)
         except HttpError as error:
             raise unanswered(call.place, error) from None
         except ValueError:  # nothing else in a request comes from outside unchecked
@@ -188,6 +206,16 @@ class JsonClient:
             return False
         self._skew = date - self._wall_clock()
         return True
+
+
+async def _request(pool: HttpPool, call: _Call, headers: Sequence[tuple[str, str]]) -> HttpReply:
+    return await pool.request("POST", call.to.path, headers, call.body, timeout=call.timeout)
+
+
+async def _stream(
+    pool: HttpPool, call: _Call, headers: Sequence[tuple[str, str]]
+) -> HttpReply | HttpStream:
+    return await pool.stream("POST", call.to.path, headers, call.body, timeout=call.timeout)
 
 
 def _instant(date: str | None) -> Instant | None:

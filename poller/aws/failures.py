@@ -119,6 +119,13 @@ def refused(place: str, reply: HttpReply, credentials: Credentials) -> AwsError:
     )
 
 
+def said(place: str, code: str, body: bytes) -> AwsError:
+    """The error that a stream of events ends with: an exception's code and its JSON body."""
+    found = _object(body)
+    text = str(found.get("message") or found.get("Message") or "")
+    return AwsError(place, code or "UnknownError", " ".join(text.split())[:MESSAGE_LENGTH_MAX])
+
+
 def unanswered(place: str, error: HttpError) -> AwsError:
     """The error of an exchange that ended without a reply."""
     match error:

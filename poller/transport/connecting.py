@@ -7,7 +7,6 @@ import ipaddress
 import ssl as tls
 from functools import cache
 
-from poller.transport.connection import Connection
 from poller.transport.errors import NotConnected, describe
 from poller.transport.origins import Origin, Proxy
 from poller.transport.response import HttpReply, Malformed, Response, TooLarge
@@ -22,7 +21,7 @@ def default_tls() -> tls.SSLContext:
 
 
 async def open_connection(
-    connection: Connection,
+    connection: asyncio.Protocol,
     origin: Origin,
     *,
     proxy: Proxy | None,
@@ -77,7 +76,7 @@ def _is_address(host: str) -> bool:
 
 
 async def _open_through_tunnel(
-    connection: Connection, origin: Origin, proxy: Proxy, context: tls.SSLContext
+    connection: asyncio.Protocol, origin: Origin, proxy: Proxy, context: tls.SSLContext
 ) -> None:
     opening = _TunnelOpening()
     transport = await _open_to(opening, proxy.origin, None)

@@ -10,10 +10,10 @@ from typing import cast
 
 from poller.transport.errors import (
     BodyTooLarge,
-    ConnectionLost,
     Garbled,
     HttpError,
     TimedOut,
+    cut,
     describe,
 )
 from poller.transport.response import HttpReply, Malformed, Response, TooLarge
@@ -54,7 +54,7 @@ class Connection(asyncio.Protocol):
         """
         assert self._waiter is None
         if self._transport.is_closing():
-            raise self._cut("closed", unanswered=True)
+            raise cut(self._origin, "closed", unanswered=True)
         self._response = response
         waiter: asyncio.Future[HttpReply] = self._loop.create_future()
         self._waiter = waiter
@@ -95,12 +95,6 @@ class Connection(asyncio.Protocol):
     def _time_out(self, timeout: float) -> None:
         self._fail(TimedOut(f"{self._origin} gave no whole response within {timeout:g} s"))
 
-    def _cut(self, why: str, *, unanswered: bool) -> ConnectionLost:
-        when = "before it answered" if unanswered else "in the middle of its response"
-        return ConnectionLost(
-            f"{self._origin} cut the connection {when}: {why}", unanswered=unanswered
-        )
-
     def _fail(self, error: HttpError) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(error)
@@ -114,12 +108,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        sock = transport.get_extra_info("socket")
-        with suppress(OSError):  # some systems say so here if the peer has already gone
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            if hasattr(socket, "TCP_KEEPIDLE"):  # not on every system
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER)
+        tune(transport)
 
     def data_received(self, data: bytes) -> None:
         response = self._response
@@ -142,7 +131,7 @@ class Connection(asyncio.Protocol):
             if response.end():
                 self._succeed(response)
             else:
-                self._fail(self._cut("closed", unanswered=not response.started))
+                self._fail(cut(self._origin, "closed", unanswered=not response.started))
         self.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -150,5 +139,15 @@ class Connection(asyncio.Protocol):
         response = self._response
         if response is not None and not response.complete:
             why = "closed" if error is None else describe(error)
-            self._fail(self._cut(why, unanswered=not response.started))
+            self._fail(cut(self._origin, why, unanswered=not response.started))
         self._on_lost(self)
+
+
+def tune(transport: asyncio.BaseTransport) -> None:
+    """Send at once, and notice a peer that is gone."""
+    sock = transport.get_extra_info("socket")
+    with suppress(OSError):  # some systems say so here if the peer has already gone
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_KEEPIDLE"):  # not on every system
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER)

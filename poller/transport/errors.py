@@ -38,6 +38,12 @@ class BodyTooLarge(Garbled):
     """The response's body is larger than the pool takes."""
 
 
+def cut(origin: str, why: str, *, unanswered: bool) -> ConnectionLost:
+    """What a connection that breaks ends its exchange with."""
+    when = "before it answered" if unanswered else "in the middle of its response"
+    return ConnectionLost(f"{origin} cut the connection {when}: {why}", unanswered=unanswered)
+
+
 def describe(error: Exception) -> str:
     """The reason behind a failed system or TLS call, as a few words on one line."""
     match error:

@@ -4,6 +4,7 @@ Theory of operation.  `HttpPool.request` takes the connection that became idle l
 (connecting), writes head and body in one piece (connection), feeds what comes to a parser
 (response), and puts the connection back if both ends kept to the protocol.  A connection never
 carries two exchanges at once, and whatever ends an exchange early, a cancellation too, closes it.
+`HttpPool.stream` is for responses that go on for minutes; each has its own connection (streams).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from poller.transport.errors import (
 from poller.transport.origins import parse_origin, parse_proxy
 from poller.transport.requests import HeadWriter
 from poller.transport.response import HttpReply, Response
+from poller.transport.streams import HttpStream
 
 __all__ = [
     "BodyTooLarge",
@@ -35,10 +37,12 @@ __all__ = [
     "HttpError",
     "HttpPool",
     "HttpReply",
+    "HttpStream",
     "NotConnected",
     "TimedOut",
 ]
 
+OK = 200
 PROXY_AUTHENTICATION_REQUIRED = 407
 
 
@@ -73,7 +77,7 @@ class HttpPool:
         # The proxy that sees the requests: of what a tunnel carries it sees nothing.
         self._proxied = self._proxy if self._origin.scheme == "http" else None
         self._heads = self._head_writer()
-        self._connections: set[Connection] = set()
+        self._connections: set[Connection | HttpStream] = set()
         self._idle: list[Connection] = []  # the one that became idle last is the last
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._open = False
@@ -132,6 +136,30 @@ class HttpPool:
         async with self._turns:
             return await self._exchange(head, body, method == "HEAD", timeout)
 
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
+        *,
+        timeout: float,
+    ) -> HttpStream | HttpReply:
+        """One exchange whose response, if its status is 200, is read while it comes.
+
+        It takes none of the pool's connections; whoever gets it closes it, at the latest the pool.
+        `timeout`: seconds until its head is there.  Raises what `request` does.
+        """
+        assert self._open, "a pool is used within its `async with`"
+        head = self._heads.head(method, path, headers, len(body))
+        response = Response(is_head=method == "HEAD", body_bytes_max=self._body_bytes_max)
+        stream = HttpStream(self._name, self._loop, self._forget, response)
+        await self._connect(stream)
+        await stream.ask(head, body, timeout=timeout)
+        if stream.status == OK:
+            return stream
+        return self._accepted(await stream.whole(timeout=timeout))
+
     async def _exchange(self, head: bytes, body: bytes, is_head: bool, timeout: float) -> HttpReply:
         kept = self._take_idle()
         if kept is not None:
@@ -140,7 +168,8 @@ class HttpPool:
             except ConnectionLost as lost:
                 if not lost.unanswered or not self._open:
                     raise
-        fresh = await self._connect()
+        fresh = Connection(self._name, self._loop, self._forget)
+        await self._connect(fresh)
         return await self._exchange_on(fresh, head, body, is_head, timeout)
 
     async def _exchange_on(
@@ -152,12 +181,14 @@ class HttpPool:
         )
         if connection.usable:
             self._put_idle(connection)
+        return self._accepted(reply)
+
+    def _accepted(self, reply: HttpReply) -> HttpReply:
         if reply.status == PROXY_AUTHENTICATION_REQUIRED and self._proxied is not None:
             raise NotConnected(f"the proxy {self._proxied.origin} wants other credentials (407)")
         return reply
 
-    async def _connect(self) -> Connection:
-        connection = Connection(self._name, self._loop, self._forget)
+    async def _connect(self, connection: Connection | HttpStream) -> None:
         await open_connection(
             connection,
             self._origin,
@@ -171,7 +202,6 @@ class HttpPool:
         if not connection.usable:
             raise NotConnected(f"cannot connect to {self._name}: it closed the connection at once")
         self._connections.add(connection)
-        return connection
 
     # Idle connections.
 
@@ -200,9 +230,9 @@ class HttpPool:
             soonest = min(connection.keep_until for connection in self._idle)
             self._sweep_timer = self._loop.call_at(soonest, self._sweep)
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: Connection | HttpStream) -> None:
         self._connections.discard(connection)
-        if connection in self._idle:
+        if isinstance(connection, Connection) and connection in self._idle:
             self._idle.remove(connection)
         if self._all_lost is not None and not self._connections and not self._all_lost.done():
             self._all_lost.set_result(None)

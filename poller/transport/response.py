@@ -103,6 +103,30 @@ class Response:
         return self.complete
 
     @property
+    def has_head(self) -> bool:
+        """Whether `status` and `headers` are there."""
+        return self._head_complete
+
+    @property
+    def status(self) -> int:
+        return self._status
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Lower-case names; repeated ones are joined with ", "."""
+        return self._headers
+
+    @property
+    def untaken(self) -> int:
+        """The bytes of the body that have come and were not taken yet."""
+        return len(self._body)
+
+    def take(self) -> bytes:
+        """Remove and return what has come of the body; the bound is on what is not taken."""
+        taken, self._body = bytes(self._body), b""
+        return taken
+
+    @property
     def reply(self) -> HttpReply:
         assert self.complete
         return HttpReply(self._status, self._headers, bytes(self._body))
