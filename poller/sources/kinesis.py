@@ -14,9 +14,17 @@ from poller.aws.client import AwsError, JsonClient
 from poller.core.model import Instant, Position, Record, Seconds
 from poller.core.shards import Shard
 from poller.errors import PollerError, SourceMissing
-from poller.wire.kinesis import KinesisCodec, Malformed, ShardsReply, iterator_of, shards_of
+from poller.wire.kinesis import (
+    KinesisCodec,
+    ListedShard,
+    Malformed,
+    ShardsReply,
+    iterator_of,
+    shards_of,
+)
 
-from .kinesis_reader import GONE, OLDEST, TIP, KinesisReader, Seek, after, from_instant
+from .kinesis_places import GONE, OLDEST, TIP, Seek, after, from_instant
+from .kinesis_reader import KinesisReader
 from .paces import Paces
 
 PAGE_SHARDS = 1000
@@ -83,18 +91,12 @@ class KinesisSource:
         self._now = now
         self._paces = paces
         self._page_shards = page_shards
-        self._codec = KinesisCodec(stream_arn=stream_arn, role_arn=role_arn)
+        self._codec = KinesisCodec(source_arn=stream_arn, role_arn=role_arn)
         self._pins: dict[str, _Pin] = {}
 
     async def shards(self) -> Sequence[Shard]:
         """All listed shards, closed ones too, in the stream's order.  Raises SourceMissing."""
-        found: dict[str, Shard] = {}
-        try:
-            async for page in self._pages():
-                found.update({shard.id: shard for shard in page.shards()})
-        except (AwsError, Malformed) as error:
-            raise self._missing(error) from None
-        return tuple(found.values())
+        return tuple(listed.shard() for listed in await self.listed())
 
     async def pin(self) -> Mapping[str, Position]:
         """Positions that stand for LATEST, now; the iterators serve readers for five minutes.
@@ -114,7 +116,7 @@ class KinesisSource:
                     return
                 taken_at = self._now()
                 try:
-                    iterator: str = await _tries()(self.iterator, shard, TIP)
+                    iterator: str = await tries()(self.iterator, shard, TIP)
                 except (AwsError, Malformed) as error:
                     failures.append(error)
                 else:
@@ -135,7 +137,7 @@ class KinesisSource:
             self._client,
             self._codec,
             shard=shard,
-            seek=self._seek(resume),
+            seek=seek_of(resume, self._start),
             iterator=self._pinned(shard, resume),
             now=self._now,
             pace=self._paces.of(self._arn, shard),
@@ -144,6 +146,16 @@ class KinesisSource:
     def event(self, shard: str, records: Sequence[Record]) -> bytes:
         """The JSON that a function receives for `records` (spec 10.1)."""
         return self._codec.event(shard, records)
+
+    async def listed(self) -> Sequence[ListedShard]:
+        """`shards`, with all that is told of them.  Raises SourceMissing."""
+        found: dict[str, ListedShard] = {}
+        try:
+            async for page in self._pages():
+                found.update({shard.id: shard for shard in page.listed})
+        except (AwsError, Malformed) as error:
+            raise self._missing(error) from None
+        return tuple(found.values())
 
     # For this stream's readers.
 
@@ -159,17 +171,6 @@ class KinesisSource:
         if isinstance(error, AwsError) and error.code == GONE:
             return SourceMissing(f"Stream not found: {self._arn}")  # AWS's own words (spec 1.2)
         return SourceMissing(f"stream {self._name}: {error}")
-
-    def _seek(self, resume: Position | None) -> Seek:
-        match resume, self._start:
-            case Position(sequence=str(sequence)), _:
-                return after(sequence)
-            case Position(since=float(since)), _:
-                return from_instant(since)
-            case _, AtTimestamp(at):
-                return from_instant(at)
-            case _:
-                return OLDEST
 
     def _pinned(self, shard: str, resume: Position | None) -> str | None:
         pin = self._pins.get(shard)
@@ -202,10 +203,23 @@ class KinesisSource:
 
     async def _page(self, request: dict[str, Any]) -> ShardsReply:
         body = msgspec.json.encode(request)
-        return shards_of(await _tries()(self._client.call, "ListShards", body))
+        return shards_of(await tries()(self._client.call, "ListShards", body))
 
 
-def _tries() -> AsyncRetrying:
+def seek_of(resume: Position | None, start: Start) -> Seek:
+    """Where a mapping that starts at `start` reads on from `resume`, or an unknown shard."""
+    match resume, start:
+        case Position(sequence=str(sequence)), _:
+            return after(sequence)
+        case Position(since=float(since)), _:
+            return from_instant(since)
+        case _, AtTimestamp(at):
+            return from_instant(at)
+        case _:
+            return OLDEST
+
+
+def tries() -> AsyncRetrying:
     return AsyncRetrying(
         retry=retry_if_exception(lambda error: isinstance(error, AwsError) and error.retryable),
         stop=stop_after_attempt(TRIES_MAX),

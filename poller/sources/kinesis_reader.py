@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -16,30 +14,24 @@ from poller.core.steps import Fetched, FetchFailed
 from poller.errors import SourceMissing
 from poller.wire.kinesis import KinesisCodec, KinesisRecord, Malformed, RecordsReply
 
+from .kinesis_places import (
+    GONE,
+    INVALID,
+    OLDEST,
+    THROTTLED_FOR,
+    Seek,
+    after,
+    reach,
+    the_end,
+    warn_lost,
+    warn_unknown,
+)
 from .paces import Pace
 
 FETCH_MAX = 10_000  # records of one GetRecords
-THROTTLED_FOR: Seconds = 1.0  # AWS: wait a second (spec 3.1)
 FULL_REPLY_BYTES = 10 * 1024 * 1024 * 4 // 3  # of JSON: 10 MiB as base64
 FULL_REPLY_REST: Seconds = 5.0  # AWS throttles calls within five seconds of a 10 MiB reply
-GONE = "ResourceNotFoundException"
-_INVALID = frozenset({"InvalidArgumentException", "ValidationException"})
-_BAD_ITERATOR = _INVALID | {GONE, "ExpiredIteratorException"}
-
-_log = logging.getLogger("poller.sources")
-
-Seek = Mapping[str, str | float]  # what GetShardIterator is asked for
-
-OLDEST: Seek = {"ShardIteratorType": "TRIM_HORIZON"}
-TIP: Seek = {"ShardIteratorType": "LATEST"}
-
-
-def after(sequence: str) -> Seek:
-    return {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": sequence}
-
-
-def from_instant(at: Instant) -> Seek:
-    return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": at}
+_BAD_ITERATOR = INVALID | {GONE, "ExpiredIteratorException"}
 
 
 class Stream(Protocol):
@@ -86,12 +78,18 @@ class KinesisReader:
         What goes wrong outside is a FetchFailed.  May be cancelled at any time.
         """
         if self._ended:
-            return self._end()
+            return the_end(self._now())
         limit = max(1, min(limit, FETCH_MAX))
         try:
             return await self._read(limit)
         except (AwsError, Malformed, SourceMissing) as error:
             return self._failed(error)
+
+    async def ready(self) -> None:
+        """At once: what there is to read is not known before it is read."""
+
+    def close(self) -> None:
+        """Nothing is held between reads."""
 
     async def _read(self, limit: int) -> Fetched:
         """One read, by this table:
@@ -133,17 +131,10 @@ class KinesisReader:
             return await self._stream.iterator(self._shard, self._seek)
         except AwsError as error:
             sequence = self._seek.get("StartingSequenceNumber")
-            unknown = error.code in _INVALID or (error.code == GONE and await self._is_listed())
+            unknown = error.code in INVALID or (error.code == GONE and await self._is_listed())
             if sequence is None or not unknown:
                 raise
-            _log.warning(
-                "%s: the stream no longer knows record %s; reading goes on at the oldest record, "
-                "and what was between is lost (%s)",
-                self._shard,
-                sequence,
-                error,
-                extra={"shard": self._shard},
-            )
+            warn_unknown(self._shard, sequence, error)
             self._seek = OLDEST
             return await self._stream.iterator(self._shard, OLDEST)
 
@@ -156,8 +147,9 @@ class KinesisReader:
         if reply.records:
             self._seek = after(reply.records[-1].sequence)
         self._ended = self._iterator is None
-        reach = EVERYTHING if self._ended else _reach(reply, limit, asked_at)
-        self._read_up_to = max(self._read_up_to, reach)
+        at_tip = len(reply.records) < limit
+        read = reach(reply.records, reply.millis_behind, asked_at, at_tip=at_tip)
+        self._read_up_to = max(self._read_up_to, EVERYTHING if self._ended else read)
         return Fetched(reply.records, size, asked_at, self._read_up_to, self._ended)
 
     def _failed(self, error: AwsError | Malformed | SourceMissing) -> FetchFailed:
@@ -175,43 +167,6 @@ class KinesisReader:
 
     def _lost(self) -> Fetched:
         """The end of a shard that is no longer there, whether or not it was read to its end."""
-        _log.warning(
-            "%s is no longer in the stream: it counts as ended, and records beyond %s, of which "
-            "there may be any number, are lost",
-            self._shard,
-            self._place(),
-            extra={"shard": self._shard},
-        )
+        warn_lost(self._shard, self._seek)
         self._ended = True
-        return self._end()
-
-    def _end(self) -> Fetched:
-        return Fetched((), 0, self._now(), EVERYTHING, shard_ended=True)
-
-    def _place(self) -> str:
-        match self._seek:
-            case {"StartingSequenceNumber": sequence}:
-                return f"record {sequence}"
-            case {"Timestamp": at}:
-                return f"the instant {at}"
-            case _:
-                return "its beginning"
-
-
-def _reach(reply: RecordsReply[KinesisRecord], limit: int, asked_at: Instant) -> Instant:
-    """The instant before which everything has been read.
-
-        | records | MillisBehindLatest | is                                             |
-        | none    | 0                  | when it was asked: caught up                   |
-        | limit   | 0                  | the last arrival: kinesalite says 0 everywhere |
-        | fewer   | 0                  | when it was asked: caught up                   |
-        | any     | more               | that long before, or the last arrival if later |
-
-    A server whose clock is ahead must not make a reader that is behind look caught up.
-    """
-    behind = (reply.millis_behind or 0.0) / 1000
-    if behind <= 0 and len(reply.records) < limit:
-        return asked_at
-    last = reply.records[-1].arrived_at if reply.records else BEGINNING
-    known = last if behind <= 0 else max(last, asked_at - behind)
-    return min(known, math.nextafter(asked_at, BEGINNING))
+        return the_end(self._now())

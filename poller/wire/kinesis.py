@@ -16,6 +16,7 @@ from poller.core.model import Instant, Record
 from poller.core.shards import Shard
 from poller.errors import PollerError
 
+EVERY_HASH_KEY = range(2**128)
 ARRIVAL_LENGTH_MAX = 24  # the longest text of a JSON number that holds a double
 _REPLY_RECORD = '{"SequenceNumber":"","ApproximateArrivalTimestamp":,"Data":"",}'
 
@@ -58,6 +59,18 @@ class RecordsReply(Struct, Generic[AnyRecord]):
     millis_behind: float | None = field(name="MillisBehindLatest", default=None)
 
 
+class PushedEvent(Struct, Generic[AnyRecord]):
+    """A SubscribeToShardEvent; without a `continuation`, or with `children`, the shard has ended.
+
+    `continuation` is where the next subscription goes on, whether or not there were records.
+    """
+
+    records: list[AnyRecord] = field(name="Records")
+    continuation: str | None = field(name="ContinuationSequenceNumber", default=None)
+    millis_behind: float | None = field(name="MillisBehindLatest", default=None)
+    children: list[Raw] | None = field(name="ChildShards", default=None)
+
+
 class _IteratorReply(Struct):
     iterator: str = field(name="ShardIterator")
 
@@ -66,32 +79,52 @@ class _SequenceRange(Struct):
     ending: str | None = field(name="EndingSequenceNumber", default=None)
 
 
-class _ListedShard(Struct):
+class _HashKeyRange(Struct):
+    first: str = field(name="StartingHashKey")
+    last: str = field(name="EndingHashKey")
+
+
+class ListedShard(Struct):
+    """A shard as ListShards shows it."""
+
     id: str = field(name="ShardId")
     sequences: _SequenceRange = field(name="SequenceNumberRange")
     parent: str | None = field(name="ParentShardId", default=None)
     adjacent: str | None = field(name="AdjacentParentShardId", default=None)
+    hash_key_range: _HashKeyRange | None = field(name="HashKeyRange", default=None)
+
+    def shard(self) -> Shard:
+        parents = tuple(parent for parent in (self.parent, self.adjacent) if parent)
+        return Shard(self.id, parents, closed=self.sequences.ending is not None)
+
+    @property
+    def hash_keys(self) -> range:
+        """The hash keys that records of this shard have; all there are if it does not tell."""
+        found = self.hash_key_range
+        try:
+            return EVERY_HASH_KEY if found is None else range(int(found.first), int(found.last) + 1)
+        except ValueError:
+            return EVERY_HASH_KEY
 
 
 class ShardsReply(Struct):
     """A page of ListShards; `next_token` asks for the next one."""
 
-    listed: list[_ListedShard] = field(name="Shards")
+    listed: list[ListedShard] = field(name="Shards")
     next_token: str | None = field(name="NextToken", default=None)
 
-    def shards(self) -> list[Shard]:
-        return [
-            Shard(
-                shard.id,
-                tuple(parent for parent in (shard.parent, shard.adjacent) if parent),
-                closed=shard.sequences.ending is not None,
-            )
-            for shard in self.listed
-        ]
+
+class _Consumer(Struct):
+    status: str = field(name="ConsumerStatus")
+
+
+class _ConsumerReply(Struct):
+    consumer: _Consumer = field(name="ConsumerDescription")
 
 
 _ITERATOR = msgspec.json.Decoder(_IteratorReply)
 _SHARDS = msgspec.json.Decoder(ShardsReply)
+_CONSUMER = msgspec.json.Decoder(_ConsumerReply)
 
 
 def iterator_of(body: bytes) -> str:
@@ -102,6 +135,11 @@ def iterator_of(body: bytes) -> str:
 def shards_of(body: bytes) -> ShardsReply:
     """A ListShards reply.  Raises Malformed."""
     return _decode(_SHARDS, body)
+
+
+def consumer_status_of(body: bytes) -> str:
+    """The status in a DescribeStreamConsumer reply, such as ACTIVE.  Raises Malformed."""
+    return _decode(_CONSUMER, body).consumer.status
 
 
 def _decode(decoder: msgspec.json.Decoder[AnyReply], body: bytes) -> AnyReply:
@@ -135,24 +173,35 @@ class _Event(Struct):
 
 
 class KinesisCodec:
-    """The replies and events of one stream, as one function's mapping sees them (spec 10.1)."""
+    """The replies and events of one stream, as one function's mapping sees them (spec 10.1).
 
-    def __init__(self, *, stream_arn: str, role_arn: str) -> None:
-        region = stream_arn.split(":")[3]
+    `source_arn` is the mapping's, that of a consumer too (spec 3.3).
+    """
+
+    def __init__(self, *, source_arn: str, role_arn: str) -> None:
+        region = source_arn.split(":")[3]
         self._source = Raw(b'"aws:kinesis","eventVersion":"1.0"')
         self._name = Raw(
             b'"aws:kinesis:record","invokeIdentityArn":%b,"awsRegion":%b,"eventSourceARN":%b'
-            % (_encode(role_arn), _encode(region), _encode(stream_arn))
+            % (_encode(role_arn), _encode(region), _encode(source_arn))
         )
-        self._decoders: dict[int, msgspec.json.Decoder[RecordsReply[KinesisRecord]]] = {}
+        self._decoders: dict[tuple[Any, int], msgspec.json.Decoder[Any]] = {}
 
     def reply(self, shard: str, body: bytes) -> RecordsReply[KinesisRecord]:
         """A GetRecords reply; the records know their size in events of `shard`.
 
         Raises Malformed.
         """
-        decoder = self._decoders.get(len(shard)) or self._decoder(shard)
-        return _decode(decoder, body)
+        reply: RecordsReply[KinesisRecord] = _decode(self._decoder(RecordsReply, shard), body)
+        return reply
+
+    def pushed(self, shard: str, payload: bytes) -> PushedEvent[KinesisRecord]:
+        """A SubscribeToShardEvent; the records know their size in events of `shard`.
+
+        Raises Malformed.
+        """
+        event: PushedEvent[KinesisRecord] = _decode(self._decoder(PushedEvent, shard), payload)
+        return event
 
     def event(self, shard: str, records: Sequence[Record]) -> bytes:
         """The JSON that a function receives for `records` of `shard`."""
@@ -188,12 +237,19 @@ class KinesisCodec:
         longest = max(len(records[0].sequence), len(records[-1].sequence))
         return len(body) + len(records) * (records[0].overhead + longest - len(_REPLY_RECORD))
 
-    def _decoder(self, shard: str) -> msgspec.json.Decoder[RecordsReply[KinesisRecord]]:
+    def _decoder(self, shape: Any, shard: str) -> msgspec.json.Decoder[Any]:
         """Shard ids of one length share a decoder, and nearly all are 20 characters long."""
+        found = self._decoders.get((shape, len(shard)))
+        if found is None:
+            found = msgspec.json.Decoder(shape[self._record_type(shard)])
+            self._decoders[shape, len(shard)] = found
+        return found
+
+    def _record_type(self, shard: str) -> Any:
         empty = KinesisRecord("", 0.0, "", "")
         framed = len(self.event(shard, [empty])) - len('{"Records":[]}')
         overhead = framed - len('0.0""') + ARRIVAL_LENGTH_MAX + len(",")
-        record_type: Any = msgspec.defstruct(
+        return msgspec.defstruct(
             "KinesisRecord",
             [],
             bases=(KinesisRecord,),
@@ -201,5 +257,3 @@ class KinesisCodec:
             frozen=True,
             gc=False,
         )
-        self._decoders[len(shard)] = msgspec.json.Decoder(RecordsReply[record_type])
-        return self._decoders[len(shard)]

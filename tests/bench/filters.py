@@ -32,7 +32,7 @@ async def kinesis(_url: str, seconds: float) -> Sample:
         }
         for index in range(COUNT)
     ]
-    codec = KinesisCodec(stream_arn=STREAM_ARN, role_arn=ROLE)
+    codec = KinesisCodec(source_arn=STREAM_ARN, role_arn=ROLE)
     read = codec.reply(SHARD, _json({"Records": records})).records
     filters = Filters(SourceKind.KINESIS, [json.dumps({"data": WANTED})])
     return _judged(filters, lambda record: codec.event(SHARD, [record]), read, seconds)

@@ -39,7 +39,7 @@ def kinesis(aws: AwsSession, stream_arn: str) -> KinesisSource:
 async def kinesis_codec(_url: str, seconds: float) -> Sample:
     """A reply decoded, its records encoded as events; no fetch."""
     body = replies.kinesis_records({"ShardIterator": START, "Limit": FETCH_RECORDS})
-    codec = KinesisCodec(stream_arn=STREAM_ARN, role_arn=ROLE)
+    codec = KinesisCodec(source_arn=STREAM_ARN, role_arn=ROLE)
     units, spending = 0, Spending(seconds)
     while spending.goes_on():
         records = codec.reply(SHARD, body).records

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from poller.core.model import BEGINNING, EVERYTHING, Position
 from poller.core.steps import FetchFailed
-from poller.sources import kinesis_reader
 from poller.sources.kinesis import AtTimestamp, Latest, TrimHorizon
-from poller.wire.kinesis import KinesisRecord, RecordsReply
+from poller.sources.kinesis_places import reach
+from poller.wire.kinesis import KinesisRecord
 from tests.aws.canned import Answer, Says, error
 from tests.sources.kinesis_scripts import (
     EXPIRED,
@@ -111,10 +111,10 @@ def test_how_far_it_has_read_is_never_beyond_the_question(
 ) -> None:
     for arrivals, behind in replies:
         records = [KinesisRecord("1", at, "") for at in arrivals]
-        reach = kinesis_reader._reach(RecordsReply(records, "x", behind), limit, NOW)
+        read_up_to = reach(records, behind, NOW, at_tip=len(records) < limit)
 
-        assert BEGINNING <= reach <= NOW
-        assert not behind or reach < NOW
+        assert BEGINNING <= read_up_to <= NOW
+        assert not behind or read_up_to < NOW
 
 
 async def test_how_far_it_has_read_never_goes_back() -> None:

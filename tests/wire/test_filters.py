@@ -24,7 +24,7 @@ TABLE = "arn:aws:dynamodb:us-east-1:123456789012:table/users/stream/2026-01-31T1
 QUEUE = "arn:aws:sqs:us-east-1:123456789012:jobs"
 SHARD = "shardId-000000000001"
 
-_KINESIS = KinesisCodec(stream_arn=STREAM, role_arn="arn:aws:iam::123456789012:role/r")
+_KINESIS = KinesisCodec(source_arn=STREAM, role_arn="arn:aws:iam::123456789012:role/r")
 _DYNAMODB = StreamCodec(TABLE)
 _SQS = QueueCodec(QUEUE, windowed=False)
 

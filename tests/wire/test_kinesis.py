@@ -15,7 +15,7 @@ SHARD = "shardId-000000000000"
 STREAM = "arn:aws:kinesis:us-east-1:123456789012:stream/orders"
 ROLE = "arn:aws:iam::123456789012:role/lambda-role"
 SEQUENCE = "49657838237398893836418478826418206371738316953164677122"
-CODEC = KinesisCodec(stream_arn=STREAM, role_arn=ROLE)
+CODEC = KinesisCodec(source_arn=STREAM, role_arn=ROLE)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 records = st.fixed_dictionaries(
@@ -139,7 +139,7 @@ def test_an_arrival_time_is_read_in_any_form_and_written_as_seconds(
 
 
 def test_arns_are_written_as_json() -> None:
-    codec = KinesisCodec(stream_arn=STREAM, role_arn='a"role\\')
+    codec = KinesisCodec(source_arn=STREAM, role_arn='a"role\\')
 
     record = CODEC.reply(
         SHARD, b'{"Records":[{"SequenceNumber":"1","Data":"","ApproximateArrivalTimestamp":1}]}'
@@ -205,7 +205,7 @@ def test_a_list_of_shards_tells_parents_and_ends() -> None:
     page = shards_of(json.dumps({"Shards": listed, "NextToken": "more"}).encode())
 
     assert page.next_token == "more"
-    assert page.shards() == [
+    assert [listed.shard() for listed in page.listed] == [
         Shard("a", closed=True),
         Shard("b", ("a",)),
         Shard("c", ("a", "b")),
