@@ -24,11 +24,21 @@ from poller.core.steps import (
 class ShardReader(Protocol):
     """Reads one shard, onwards from where it was opened."""
 
+    async def ready(self) -> None:
+        """Return when there is something to read, if that can be known without reading it.
+
+        May be cancelled at any time.
+        """
+
     async def read(self, limit: int) -> Fetched | FetchFailed:
         """Up to `limit` records.  What goes wrong outside is a FetchFailed, never an exception.
 
-        May be cancelled at any time; records of a cancelled read come again with the next one.
+        Records that share a sequence number come together, beyond the limit if need be.  May be
+        cancelled at any time; records of a cancelled read come again with the next one.
         """
+
+    def close(self) -> None:
+        """Let go of what is held between reads; no read follows."""
 
 
 class ShardSource(Protocol):

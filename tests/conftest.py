@@ -90,6 +90,12 @@ def ministack_url(server_pool: Pool) -> str:
 
 
 @pytest.fixture(scope="session")
+def newer_ministack_url(server_pool: Pool) -> str:
+    """As ministack, and Kinesis with consumers that records are pushed to."""
+    return server_pool.url(programs.NEWER_MINISTACK)
+
+
+@pytest.fixture(scope="session")
 def kinesalite_url(server_pool: Pool) -> str:
     """Kinesis with resharding; streams are known by name only."""
     return server_pool.url(programs.KINESALITE)
@@ -97,7 +103,7 @@ def kinesalite_url(server_pool: Pool) -> str:
 
 @pytest.fixture(scope="session")
 def kinesis_local_url(server_pool: Pool) -> str:
-    """Kinesis with resharding and child shards; slow."""
+    """Kinesis with resharding, child shards and consumers that records are pushed to; slow."""
     return server_pool.url(programs.KINESIS_LOCAL)
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from tests.ministack import install as newer
 from tests.npm.install import LOOPBACK, installed
 
 
@@ -41,20 +42,32 @@ MOTO = Program(
     "moto",
     lambda port: [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
 )
-MINISTACK = Program(
-    "ministack",
+
+
+def ministack(python: str, port: int) -> list[str]:
     # No workers: a worker is a process of its own that would outlive a killed hypercorn.
-    lambda port: [
-        *(sys.executable, "-m", "hypercorn", "ministack.app:app"),
-        *("--workers", "0", "-b", f"127.0.0.1:{port}"),
-    ],
+    place = ("--workers", "0", "-b", f"127.0.0.1:{port}")
+    return [python, "-m", "hypercorn", "ministack.app:app", *place]
+
+
+def ministack_environment(port: int) -> dict[str, str]:
     # Its MQTT listener has a port of its own, which a second ministack could not have.
-    lambda port: {
+    return {
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
-    },
+    }
+
+
+MINISTACK = Program(
+    "ministack", lambda port: ministack(sys.executable, port), ministack_environment
+)
+NEWER_MINISTACK = Program(
+    "newer-ministack",
+    lambda port: ministack(str(newer.installed()), port),
+    ministack_environment,
+    prepare=newer.installed,
 )
 KINESALITE = Program(
     "kinesalite",

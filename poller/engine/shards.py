@@ -27,6 +27,7 @@ from poller.core.steps import (
 from poller.core.streams import StreamMachine
 from poller.errors import StateError
 from poller.interfaces import Failure, Unit
+from poller.wire.arns import stream_of
 from poller.wire.failures import describe_discard
 
 from .driver import Driver
@@ -63,6 +64,7 @@ class ShardRun:
         try:
             await self._driver.run()
         finally:
+            self._reader.close()
             board.unregister(self._unit)
             self._shared.budget.holds(self, 0)
 
@@ -99,6 +101,7 @@ class ShardRun:
         """A read is given up when stopping: its records come again with the next one."""
         if not self._stopping:
             with anyio.CancelScope() as self._reading:
+                await self._reader.ready()
                 async with self._shared.budget.room(self, self._expected):
                     fetched = await self._reader.read(limit)
                     if isinstance(fetched, Fetched):
@@ -141,7 +144,7 @@ class ShardRun:
             discard,
             mapping_uuid=spec.uuid,
             shard=self._shard,
-            stream_arn=spec.stored.source_arn,
+            stream_arn=stream_of(spec.stored.source_arn),
             function_arn=spec.stored.function_arn,
             event=event_of(spec, self._shard, discard.batch.records, discard.window)
             if spec.destination_takes_events

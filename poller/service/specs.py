@@ -9,12 +9,9 @@ from poller.core.model import Instant
 from poller.destinations.delivery import Delivery
 from poller.engine.filtering import MakeAccept
 from poller.engine.specs import QueueSpec, Spec, StreamSpec
-from poller.interfaces import ShardSource, StoredMapping, Target
+from poller.interfaces import StoredMapping, Target
 from poller.settings import FunctionConfig, Settings, undeclared
-from poller.sources.dynamodb_streams import DynamoDBStreamsSource
-from poller.sources.kinesis import AtTimestamp, KinesisSource, Latest, Start, TrimHorizon
-from poller.sources.paces import Paces
-from poller.sources.sqs import SqsSource
+from poller.sources.choice import Sources
 from poller.targets.undeclared import UndeclaredFunction
 from poller.wire.arns import DestinationKind, SourceKind
 from poller.wire.filters import Filters
@@ -27,15 +24,14 @@ from .sessions import Sessions
 
 
 class SpecMaker:
-    """Makes specs; the paces of shards are shared by all of them."""
+    """Makes the specs of this process."""
 
     def __init__(
         self, sessions: Sessions, delivery: Delivery, *, now: Callable[[], Instant]
     ) -> None:
         self._sessions = sessions
         self._delivery = delivery
-        self._now = now
-        self._paces = Paces()
+        self._sources = Sources(now=now)
         self._undeclared: dict[str, Target] = {}
 
     def spec(
@@ -69,15 +65,6 @@ class SpecMaker:
         target: Target,
         session: AwsSession,
     ) -> QueueSpec:
-        source = SqsSource(
-            session.json_client("sqs", long_poll=True),
-            session.json_client("sqs"),
-            queue_arn=config.source.arn,
-            batch_window=float(config.maximum_batching_window_in_seconds),
-            function_timeout=function.timeout,
-            heartbeat=config.scaling.visibility_heartbeat,
-            now=self._now,
-        )
         return QueueSpec(
             stored=stored,
             function=config.function.key,
@@ -88,7 +75,7 @@ class SpecMaker:
             publishes=config.event_count_metrics,
             make_accept=_filters(config),
             warnings=_warnings(config),
-            source=source,
+            source=self._sources.queue(config, session, function_timeout=function.timeout),
             policy=queue_policy(
                 config,
                 function_timeout=function.timeout,
@@ -115,29 +102,13 @@ class SpecMaker:
             publishes=config.event_count_metrics,
             make_accept=_filters(config),
             warnings=_warnings(config),
-            source=self._stream_source(config, function, session),
+            source=self._sources.stream(config, session, role_arn=function.role),
             policy=stream_policy(config),
             latest=config.starting_position is StartingPosition.LATEST,
             destination=None if destination is None else destination.arn,
             deliver=None if destination is None else self._delivery.deliver,
             destination_takes_events=destination is not None
             and destination.kind is DestinationKind.S3,
-        )
-
-    def _stream_source(
-        self, config: MappingConfig, function: FunctionConfig, session: AwsSession
-    ) -> ShardSource:
-        if config.source.kind is SourceKind.DYNAMODB:
-            client = session.json_client("dynamodbstreams")
-            return DynamoDBStreamsSource(client, stream_arn=config.source.arn, now=self._now)
-        return KinesisSource(
-            session.json_client("kinesis"),
-            stream_arn=config.source.arn,
-            role_arn=function.role,
-            start=_start(config),
-            now=self._now,
-            paces=self._paces,
-            by_arn=session.endpoint_url("kinesis") is None,
         )
 
 
@@ -149,11 +120,3 @@ def _filters(config: MappingConfig) -> MakeAccept | None:
 
 def _warnings(config: MappingConfig) -> tuple[str, ...]:
     return tuple(map(str, warnings_about(config)))
-
-
-def _start(config: MappingConfig) -> Start:
-    if config.starting_position is StartingPosition.LATEST:
-        return Latest()
-    if config.starting_position_timestamp is not None:
-        return AtTimestamp(config.starting_position_timestamp)
-    return TrimHorizon()

@@ -204,6 +204,12 @@ class DynamoDBStreamsReader:
                 return FetchFailed(f"reading {self._shard}: bad reply: {error}")
         return FetchFailed(f"reading {self._shard}: its iterators are refused as soon as given")
 
+    async def ready(self) -> None:
+        """At once: what there is to read is not known before it is read."""
+
+    def close(self) -> None:
+        """Nothing is held between reads."""
+
     async def _seek(self) -> str:
         kind: dynamodb.IteratorType = "AFTER_SEQUENCE_NUMBER"
         if self._sequence is None:

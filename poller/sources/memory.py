@@ -150,6 +150,12 @@ class MemoryReader:
         read_up_to = rest[0].arrived_at if rest else EVERYTHING if ended else asked_at
         return Fetched(page, sum(record.size for record in page), asked_at, read_up_to, ended)
 
+    async def ready(self) -> None:
+        """At once: what there is to read is not known before it is read."""
+
+    def close(self) -> None:
+        """Nothing is held between reads."""
+
     def _is_ahead(self, record: MemoryRecord) -> bool:
         early = self._since is not None and record.arrived_at < self._since
         return int(record.sequence) > self._after and not early

@@ -19,7 +19,10 @@ NAME_MAX = 64
 _HEAD = r"arn:(?P<partition>aws[a-zA-Z0-9-]*):"
 _PLACE = r":(?P<region>[a-zA-Z0-9-]{1,63}):(?P<account>\d{12}):"
 _QUEUE_NAME = r"(?P<name>[a-zA-Z0-9_-]{1,80}(?:\.fifo)?)"
-_KINESIS = re.compile(rf"{_HEAD}kinesis{_PLACE}stream/(?P<name>[a-zA-Z0-9_.-]{{1,128}})")
+_CONSUMER = r"/consumer/[a-zA-Z0-9_.-]{1,128}:[0-9]{1,20}"
+_KINESIS = re.compile(
+    rf"{_HEAD}kinesis{_PLACE}stream/(?P<name>[a-zA-Z0-9_.-]{{1,128}})(?:{_CONSUMER})?"
+)
 _DYNAMODB = re.compile(
     rf"{_HEAD}dynamodb{_PLACE}table/(?P<name>[a-zA-Z0-9_.-]{{1,255}})/stream/[^/\s]{{1,100}}"
 )
@@ -74,7 +77,10 @@ class SourceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An event source; `name` is the stream's, the table's or the queue's."""
+    """An event source; `name` is the stream's, the table's or the queue's.
+
+    `arn` may be that of a consumer of a Kinesis stream, which reads with enhanced fan-out.
+    """
 
     kind: SourceKind
     arn: str
@@ -86,6 +92,16 @@ class Source:
     def fifo(self) -> bool:
         """Whether it is a FIFO queue."""
         return self.kind is SourceKind.SQS and self.name.endswith(".fifo")
+
+    @property
+    def is_consumer(self) -> bool:
+        """Whether it is a consumer with enhanced fan-out (spec 3.3)."""
+        return self.stream_arn != self.arn
+
+    @property
+    def stream_arn(self) -> str:
+        """The ARN of the stream that is read; of a consumer, that of its stream."""
+        return stream_of(self.arn)
 
 
 class DestinationKind(StrEnum):
@@ -152,6 +168,13 @@ def parse_source(arn: str) -> Source:
     raise _unusable_source(arn)
 
 
+def stream_of(source_arn: str) -> str:
+    """The ARN of the stream that a source reads: of a consumer its stream's, else its own."""
+    if ":kinesis:" not in source_arn:
+        return source_arn
+    return source_arn.partition("/consumer/")[0]
+
+
 def _unusable_source(arn: str) -> ArnError:
     """Why `arn` is no source; the likely mistakes have answers of their own."""
     service, resource = _service_and_resource(arn)
@@ -159,8 +182,9 @@ def _unusable_source(arn: str) -> ArnError:
         return ArnError(f"{_NOT_YET[service]} as an event source is not supported yet")
     if service == "kinesis" and "/consumer/" in resource:
         return ArnError(
-            "a consumer with enhanced fan-out as an event source is not supported yet",
-            "write the ARN of its stream, up to and with the stream's name",
+            "Unrecognized event source.",
+            f"{shown(arn)} names a consumer without the time of its creation: its ARN ends in "
+            "/consumer/NAME:1700000000, as register-stream-consumer shows it",
         )
     if service == "dynamodb" and "/stream/" not in resource:
         return ArnError(

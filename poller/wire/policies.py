@@ -21,6 +21,7 @@ from .queue_settings import Scaling
 from .windows import FRAME_BYTES_MAX
 
 # Base rate of polling and most records of one GetRecords call (spec 3.1).
+# What is pushed to a consumer is waited for, however long it takes to come.
 POLL_INTERVALS: dict[SourceKind, Seconds] = {SourceKind.KINESIS: 1.0, SourceKind.DYNAMODB: 0.25}
 FETCH_LIMITS = {SourceKind.KINESIS: 10_000, SourceKind.DYNAMODB: 1_000}
 
@@ -52,7 +53,7 @@ def stream_policy(config: MappingConfig) -> StreamPolicy:
         retries_max=_limit(config.maximum_retry_attempts),
         record_age_max=_limit(config.maximum_record_age_in_seconds),
         bisect=config.bisect_batch_on_function_error,
-        poll_interval=POLL_INTERVALS[kind],
+        poll_interval=0.0 if config.source.is_consumer else POLL_INTERVALS[kind],
         fetch_max=min(FETCH_LIMITS[kind], max(FETCH_MIN, wanted)),
     )
 

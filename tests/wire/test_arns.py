@@ -56,10 +56,9 @@ def test_streams_and_queues_are_sources(
         (QUEUE + "\n", "Unrecognized event source."),
         (QUEUE.replace(ACCOUNT, "1234"), "Unrecognized event source."),
         (QUEUE.replace("sqs", "sns"), "Unrecognized event source."),
-        (
-            STREAM + "/consumer/fast:1700000000",
-            "a consumer with enhanced fan-out as an event source is not supported yet",
-        ),
+        (STREAM + "/consumer/fast", "Unrecognized event source."),
+        (STREAM + "/consumer/fast:now", "Unrecognized event source."),
+        (TABLE + "/consumer/fast:1700000000", "Unrecognized event source."),
         (
             f"arn:aws:kafka:us-east-1:{ACCOUNT}:cluster/c/1-2",
             "Amazon MSK as an event source is not supported yet",
@@ -82,6 +81,24 @@ def test_what_is_no_source_is_refused_in_words_of_its_own(arn: str, message: str
     with pytest.raises(ArnError) as error:
         parse_source(arn)
     assert error.value.message == message
+
+
+@pytest.mark.parametrize(
+    ("arn", "stream"),
+    [
+        (STREAM + "/consumer/fast:1700000000", STREAM),
+        (STREAM, STREAM),
+        (STREAM + "-consumer", STREAM + "-consumer"),
+        (TABLE, TABLE),
+        (QUEUE, QUEUE),
+    ],
+)
+def test_a_consumer_is_a_source_of_its_own_that_reads_a_stream(arn: str, stream: str) -> None:
+    source = parse_source(arn)
+    assert (source.arn, source.stream_arn) == (arn, stream)
+    assert source.is_consumer is ("/consumer/" in arn)
+    if source.is_consumer:
+        assert (source.kind, source.name) == (SourceKind.KINESIS, "orders")
 
 
 @pytest.mark.parametrize(
