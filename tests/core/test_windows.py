@@ -76,6 +76,7 @@ endings = st.lists(
 )
 
 
+@pytest.mark.proves("S4.2.state", "S4.2.final", "TumblingWindowInSeconds")
 @settings(SETTINGS, max_examples=600)
 @given(windowed, shapes)
 def test_final_invocations_count_every_record_once_or_it_was_given_up(
@@ -90,6 +91,7 @@ def test_final_invocations_count_every_record_once_or_it_was_given_up(
     assert ends == sorted(set(ends)), "each window ends once, and they only move forward"
 
 
+@pytest.mark.proves("S4.2.restart")
 @settings(SETTINGS, max_examples=600)
 @given(windowed, shapes, endings, st.data())
 def test_crashes_and_stops_neither_lose_nor_double_what_a_window_counts(
@@ -198,6 +200,7 @@ def finals(checker: StreamChecker) -> list[tuple[float, float, bool, tuple[int, 
     return [(f.start, f.end, f.early, f.counted) for f in checker.windows.finals]
 
 
+@pytest.mark.proves("S4.2.final")
 def test_a_record_of_a_later_window_ends_the_one_before():
     life, _ = run([1.0, 2.0, 10.0, 35.0], batch_window=3.0)
     assert told(life) == [
@@ -216,6 +219,7 @@ def test_a_batching_window_ends_with_its_tumbling_window():
     assert [first[1], final[1], second[1], last[1]] == [[0], [], [1], []]
 
 
+@pytest.mark.proves("S4.2.idle")
 def test_a_quiet_shard_that_is_read_to_its_tip_ends_its_window_after_the_grace():
     _, checker = run([1.0], stop_at=60.0, poll_interval=1.0)
     (final,) = checker.windows.finals
@@ -240,6 +244,7 @@ def test_an_open_window_is_not_caught_up_and_its_final_invocation_makes_it_so():
     assert seen == [False] * 6 + [True, True]
 
 
+@pytest.mark.proves("S4.2.idle")
 def test_a_source_that_never_says_how_far_it_is_read_ends_windows_after_two_quiet_minutes():
     _, checker = run([1.0], stop_at=300.0, tells_reach=False)
     (final,) = checker.windows.finals
@@ -275,12 +280,14 @@ def test_a_record_for_a_window_that_was_closed_opens_the_next_one():
     assert finals(checker) == [(10.0, 20.0, False, (0,))]
 
 
+@pytest.mark.proves("S4.2.shard-end")
 def test_the_end_of_a_shard_ends_its_window_before_it_is_stored_as_ended():
     life, checker = run([1.0], tumbling_window=900.0)
     assert finals(checker) == [(0.0, 900.0, False, (0,))]
     assert life.stored == Position("100", ended=True, window=TumblingWindow(0.0, 900.0, None))
 
 
+@pytest.mark.proves("S4.2.too-large")
 def test_a_state_over_the_limit_ends_the_window_early_and_it_goes_on_with_an_empty_state():
     _, checker = run([1.0, 2.0, 3.0, 4.0], batch_size=1, state_bytes_max=len("[0, 1]") - 1)
     assert finals(checker) == [
@@ -321,6 +328,7 @@ def test_a_final_invocation_that_fails_blocks_the_shard_and_is_tried_for_ever():
     assert life.stored == Position("100", window=TumblingWindow(0.0, 10.0, b"[0]"))
 
 
+@pytest.mark.proves("S4.2.parallel")
 def test_halves_pass_the_state_on():
     def outcome(batch: Batch, rng: random.Random) -> Outcome:
         return Failed("too many") if len(batch.records) > 1 else Succeeded()

@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults import Rewrite, faulty, refused
 from tests.functions import Answer, errored, function
-from tests.outside.by_api import api, created, deleted
+from tests.outside.by_api import api, changed, created, deleted
 from tests.outside.lambda_api import listed
 from tests.outside.poller_process import poller
 from tests.outside.scenes import (
@@ -94,6 +94,23 @@ def test_a_source_may_have_a_mapping_for_each_alias_of_a_function(moto_url: str)
             running.kill()
 
     assert {call.path for call in stub.calls} == {"/f", "/f-blue", "/f-2"}
+
+
+@pytest.mark.proves("R1.1.scaling-shown")
+def test_how_a_queue_is_scaled_is_shown_while_it_is_set(ministack_url: str) -> None:
+    scaled: dict[str, Any] = {"ScalingConfig": {"MaximumConcurrency": 2}}
+    polled: dict[str, Any] = {"ProvisionedPollerConfig": {"MinimumPollers": 2, "MaximumPollers": 3}}
+    with function() as stub, poller(config(ministack_url, {"f": stub})) as running:
+        request = {"EventSourceArn": new_queue(ministack_url).arn, "FunctionName": "f"}
+        uuid = created(running, **request, Enabled=False, **scaled)
+        for update, shown in (
+            ({}, scaled),
+            ({"ScalingConfig": {}}, {}),
+            (polled, polled),
+            ({"ProvisionedPollerConfig": {}}, {}),
+        ):
+            described = changed(running, uuid, **update)
+            assert {name: described[name] for name in described if "Config" in name} == shown
 
 
 @pytest.mark.proves("R1.1.table-gone")

@@ -175,6 +175,7 @@ def test_final_states_have_every_item_once_when_poller_has_become_idle(day: Day,
     assert day.events.counts(flow) == Counter(day.items[flow])
 
 
+@pytest.mark.proves("S4.2.state")
 @pytest.mark.parametrize("flow", LENGTHS)
 def test_every_state_is_the_one_that_was_returned_before_it_in_its_window(
     day: Day, flow: str
@@ -201,6 +202,7 @@ def test_windows_are_aligned_and_batches_never_cross_their_ends(day: Day, flow: 
         assert event["isWindowTerminatedEarly"] is False
 
 
+@pytest.mark.proves("S4.2.final")
 @pytest.mark.parametrize("flow", LENGTHS)
 def test_each_window_of_a_shard_ends_once_and_before_the_next(day: Day, flow: str) -> None:
     for events in by_shard(day.events.of(flow)).values():
@@ -210,6 +212,7 @@ def test_each_window_of_a_shard_ends_once_and_before_the_next(day: Day, flow: st
         assert starts == sorted(starts)
 
 
+@pytest.mark.proves("S4.2.shard-end")
 def test_children_begin_when_the_windows_of_their_parent_have_ended(day: Day) -> None:
     events = day.events.of("split")
     first, *children = by_shard(events)
@@ -219,6 +222,7 @@ def test_children_begin_when_the_windows_of_their_parent_have_ended(day: Day) ->
     assert all(event["shardId"] == first for event in events[: last_of_parent + 1])
 
 
+@pytest.mark.proves("S4.2.parallel")
 def test_lanes_that_have_no_effect_are_one_warning(day: Day) -> None:
     assert len([line for line in warnings(day.log) if "ParallelizationFactor" in line]) == 1
 
@@ -241,6 +245,7 @@ def counting_one(
 ENDS = ("kill", "stop", "kill", "kill")
 
 
+@pytest.mark.proves("S4.2.restart")
 def test_kills_and_stops_in_the_middle_of_windows_lose_and_double_nothing(
     kinesalite_url: str, tmp_path: Path
 ) -> None:
@@ -426,6 +431,7 @@ def told(scene: Scene, count: int) -> list[tuple[list[str], list[str], bool]]:
     ]
 
 
+@pytest.mark.proves("S4.2.idle")
 @pytest.mark.parametrize("name", ["quiet", "table"])
 def test_a_window_after_which_nothing_comes_ends_nevertheless(
     scenes: dict[str, Scene], name: str
@@ -449,6 +455,7 @@ def test_a_final_invocation_that_fails_is_tried_again_and_holds_its_shard_up(
     assert scene.metric("poller_records_dropped_total") == 0
 
 
+@pytest.mark.proves("S4.2.too-large")
 def test_a_state_over_the_limit_ends_its_window_early_and_leaves_it_an_empty_one(
     scenes: dict[str, Scene],
 ) -> None:
@@ -464,6 +471,7 @@ def test_a_state_over_the_limit_ends_its_window_early_and_leaves_it_an_empty_one
     assert second["isWindowTerminatedEarly"] is False
 
 
+@pytest.mark.proves("S4.2.no-state")
 def test_without_a_state_the_records_are_given_up_and_the_document_has_the_event_of_the_window(
     scenes: dict[str, Scene],
 ) -> None:
@@ -487,6 +495,7 @@ def test_failures_that_are_reported_come_again_with_the_state_that_came_beside_t
     ]
 
 
+@pytest.mark.proves("S4.2.parallel")
 def test_halves_pass_the_state_on(scenes: dict[str, Scene]) -> None:
     assert told(scenes["bisecting"], 5) == [
         (["a", "b", "c"], [], False),

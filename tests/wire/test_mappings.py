@@ -355,7 +355,9 @@ ILLEGAL = [
 ]  # fmt: skip
 
 
-@pytest.mark.proves("KMSKeyArn", "S1.2.fifo-window", "R1.2.dynamodb-timestamp")
+@pytest.mark.proves(
+    "KMSKeyArn", "SelfManagedEventSource", "S1.2.fifo-window", "R1.2.dynamodb-timestamp"
+)
 @pytest.mark.parametrize(
     ("request_", "name", "value", "problem"),
     [

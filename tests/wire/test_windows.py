@@ -86,6 +86,7 @@ NO_OBJECT = "the response must be an object with the state of the window"
 NO_JSON = "the response must be an object with a state, and is not JSON"
 
 
+@pytest.mark.proves("S4.2.no-state")
 @pytest.mark.parametrize(
     ("body", "error"),
     [
