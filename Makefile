@@ -16,10 +16,10 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: bugs help demo test test-slow lint format bench lock clean
+.PHONY: bugs conformance help demo test test-slow lint format bench lock clean
 
 help:  ## Say what the targets do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/demo.stamp  ## Run everything on this machine, with nothing to configure
 	@$(BIN)/poller demo --for 20 $(ARGS)
@@ -48,6 +48,9 @@ bench: $(VENV)/dev.stamp  ## Measure against the floor (a minute or two; best on
 
 bugs: $(VENV)/dev.stamp  ## Plant bugs in the core and show which the tests catch (minutes)
 	@$(BIN)/python -m tests.core.plant_bugs
+
+conformance: $(VENV)/dev.stamp  ## Write the conformance tables of the README anew
+	@$(BIN)/python -m tests.conformance
 
 lock: $(VENV)/bin/python  ## Resolve the dependencies of pyproject.toml anew
 	$(PIP) install 'uv>=0.8'
