@@ -16,7 +16,7 @@ from tests.sources.test_kinesis_fanout_servers import PUSHING, SHARD, consumer_o
 from tests.waiting import eventually
 from tests.wire.test_aggregates import aggregate
 
-pytestmark = pytest.mark.proves("EventSourceArn")
+pytestmark = pytest.mark.proves("Kinesis.EventSourceArn")
 
 
 def consumer(url: str, name: str = "fast") -> tuple[Stream, Stream]:
@@ -25,6 +25,7 @@ def consumer(url: str, name: str = "fast") -> tuple[Stream, Stream]:
     return stream, Stream(name, consumer_of(url, stream, name))
 
 
+@pytest.mark.proves("S3.3.fan-out", "S3.3.arn")
 @pytest.mark.parametrize("server", PUSHING)
 def test_what_is_pushed_is_delivered_once_and_a_restart_goes_on(
     server: str, request: pytest.FixtureRequest, tmp_path: Path
@@ -102,6 +103,7 @@ def test_a_consumer_that_is_not_there_is_waited_for(newer_ministack_url: str) ->
             assert not running.is_ready()
 
 
+@pytest.mark.proves("S3.4.fan-out")
 def test_the_records_of_an_aggregate_are_records(newer_ministack_url: str, tmp_path: Path) -> None:
     stream, fast = consumer(newer_ministack_url)
     queue = new_queue(newer_ministack_url)

@@ -65,7 +65,7 @@ async def test_every_kind_of_source_has_its_reader(arn: str, source: type) -> No
         ),
     ],
 )
-@pytest.mark.proves("EventSourceArn", "SelfManagedEventSource")
+@pytest.mark.proves("S1.1.other-sources", "SelfManagedEventSource")
 def test_a_source_that_is_not_there_yet_is_refused_by_its_name(
     request_of: dict[str, Any], name: str
 ) -> None:

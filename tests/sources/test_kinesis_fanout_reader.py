@@ -48,6 +48,7 @@ async def numbers(reader: FanoutReader, reads: int) -> list[int]:
 # Subscriptions follow one another.
 
 
+@pytest.mark.proves("S3.3.resubscribe")
 async def test_a_subscription_that_ends_is_followed_by_the_next_from_its_continuation() -> None:
     script = Script([push(GREETING, pushed(1, 2), pushed(continuation="7"), None), push(pushed(8))])
     reader = reader_of(script)
@@ -56,6 +57,7 @@ async def test_a_subscription_that_ends_is_followed_by_the_next_from_its_continu
     assert script.places == [OLDEST, after("7")]
 
 
+@pytest.mark.proves("S3.3.resubscribe")
 async def test_hours_of_subscriptions_of_five_minutes_lose_and_repeat_nothing() -> None:
     subscriptions = [
         Push([(5.0, pushed(60 * turn + beat)) for beat in range(60)] + [(0.0, None)])
@@ -411,6 +413,7 @@ async def test_the_records_of_an_aggregate_come_whole_whatever_the_limit() -> No
     assert [record.key for record in pieces[0].records[1:]] == ["k0", "k1", "k2", "k0", "k1"]
 
 
+@pytest.mark.proves("S3.4.another-shard")
 async def test_records_of_another_shard_are_dropped_with_a_warning_now_and_then(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -84,6 +84,7 @@ async def read(reader: ShardReader, count: int) -> list[Record]:
     return found
 
 
+@pytest.mark.proves("S3.3.fan-out", "S3.3.arn")
 @pytest.mark.parametrize("server", PUSHING)
 async def test_what_is_pushed_makes_the_events_that_polling_makes(
     server: str, request: pytest.FixtureRequest
@@ -189,6 +190,7 @@ async def test_a_second_reader_takes_over_after_five_seconds(newer_ministack_url
     assert keys_of(seen) == keys_of(again) == ["a", "b"]
 
 
+@pytest.mark.proves("S3.4.fan-out")
 @pytest.mark.parametrize("server", PUSHING)
 async def test_aggregates_come_apart(server: str, request: pytest.FixtureRequest) -> None:
     url = endpoint(request, server)
