@@ -32,8 +32,8 @@ class Delivery:
     """Delivers failure documents to the destinations that they name.
 
     `destination_for` gives the destination of an ARN, or raises ConfigError; it is asked once for
-    each.  `on_failed_attempt` is called for every attempt that failed.  `give_up_after`: how long
-    a document is tried before it is kept.
+    each that a document goes to.  `on_failed_attempt` is called for every attempt that failed.
+    `give_up_after`: how long a document is tried before it is kept.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Delivery:
         self._destination_for = destination_for
         self._on_failed_attempt = on_failed_attempt
         self._give_up_after = give_up_after
-        self._destinations: dict[str, Destination] = {}  # as many as mappings name
+        self._destinations: dict[str, Destination] = {}  # as many as documents name
         self._resending = anyio.Lock()
 
     async def deliver(self, failure: Failure) -> Fate:
@@ -72,8 +72,11 @@ class Delivery:
         return Fate.SENT
 
     async def check(self, arn: str) -> None:
-        """Return if the destination is there.  Raises DestinationError, ConfigError."""
-        await self._destination(arn).check()
+        """Return if the destination is there.  Raises DestinationError, ConfigError.
+
+        Anybody may ask for any ARN, so nothing is kept of it.
+        """
+        await self._destination_for(arn).check()
 
     async def resend(self) -> None:
         """Send kept documents again, a round now and then, until cancelled."""

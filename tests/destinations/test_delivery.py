@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -99,6 +100,27 @@ class Scene:
 @pytest.fixture
 def now() -> Callable[[], float]:
     return lambda: asyncio.get_running_loop().time()
+
+
+class There:
+    """A destination that can be looked at."""
+
+    async def check(self) -> None:
+        pass
+
+
+async def test_of_destinations_that_were_only_looked_at_nothing_stays() -> None:
+    made: weakref.WeakSet[There] = weakref.WeakSet()
+
+    def destination_for(_arn: str) -> There:
+        made.add(there := There())
+        return there
+
+    delivery = Delivery(MemoryStore(), destination_for, on_failed_attempt=[].append)
+    for number in range(100):
+        await delivery.check(f"arn:aws:s3:::bucket-{number}")
+
+    assert len(made) == 0
 
 
 async def test_a_document_is_sent_at_once_and_not_kept() -> None:
