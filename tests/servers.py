@@ -206,6 +206,20 @@ def new_stream(url: str, shards: int = 1, *, name: str | None = None) -> Stream:
     return eventually(active)
 
 
+def new_consumer(url: str, stream: Stream, name: str = "fast") -> str:
+    """The ARN of a new active consumer of a stream."""
+    kinesis = aws("kinesis", url)
+    made = kinesis.register_stream_consumer(StreamARN=stream.arn, ConsumerName=name)
+    arn: str = made["Consumer"]["ConsumerARN"]
+
+    def active() -> bool:
+        about = kinesis.describe_stream_consumer(ConsumerARN=arn)["ConsumerDescription"]
+        return bool(about["ConsumerStatus"] == "ACTIVE")
+
+    eventually(active)
+    return arn
+
+
 def new_table(
     url: str, view: str | None = "NEW_AND_OLD_IMAGES", *, name: str | None = None
 ) -> Table:

@@ -18,8 +18,7 @@ from poller.aws.event_streams import Event, EventStream
 from poller.aws.sessions import AwsSession, AwsSettings
 from tests.aws.canned import canned, error
 from tests.event_frames import event, exception, frame
-from tests.transport.peers import Peer, serving
-from tests.transport.test_streams import END, HEAD, chunk
+from tests.transport.peers import END, HEAD, Peer, chunk, serving
 
 EVENTS = [event("initial-response", {}), event("A", {"a": 1}), event("B", {"b": "x" * 3000})]
 WHOLE = b"".join(EVENTS)

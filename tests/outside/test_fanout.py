@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.aggregates import aggregate
 from tests.functions import Answer, Call, function
 from tests.outside.poller_process import poller
-from tests.outside.scenes import config, fail_on, mapping, put, received, text
-from tests.servers import Stream, aws, new_queue, new_stream
-from tests.sources.test_kinesis_fanout_servers import PUSHING, SHARD, consumer_of
+from tests.outside.scenes import SHARD, config, fail_on, mapping, put, received, text
+from tests.servers import Stream, aws, new_consumer, new_queue, new_stream
 from tests.waiting import eventually
-from tests.wire.test_aggregates import aggregate
 
 pytestmark = pytest.mark.proves("Kinesis.EventSourceArn")
 
@@ -22,11 +21,11 @@ pytestmark = pytest.mark.proves("Kinesis.EventSourceArn")
 def consumer(url: str, name: str = "fast") -> tuple[Stream, Stream]:
     """A new stream, and a new consumer of it as a source."""
     stream = new_stream(url)
-    return stream, Stream(name, consumer_of(url, stream, name))
+    return stream, Stream(name, new_consumer(url, stream, name))
 
 
 @pytest.mark.proves("S3.3.fan-out", "S3.3.arn")
-@pytest.mark.parametrize("server", PUSHING)
+@pytest.mark.parametrize("server", ["kinesis_local", "newer_ministack"])
 def test_what_is_pushed_is_delivered_once_and_a_restart_goes_on(
     server: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

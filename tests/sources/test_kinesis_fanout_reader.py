@@ -20,9 +20,9 @@ from poller.core.steps import Fetched, FetchFailed
 from poller.errors import SourceMissing
 from poller.sources.kinesis_fanout_reader import IN_USE_WAIT_MAX, SILENCE_MAX, FanoutReader
 from poller.sources.kinesis_places import OLDEST, after, from_instant
+from tests.aggregates import aggregate
 from tests.sources.fanout_scripts import Push, Script, now, push, pushed, reader_of, refusal
 from tests.sources.kinesis_scripts import NOW, SHARD
-from tests.wire.test_aggregates import aggregate
 
 pytestmark = [pytest.mark.looptime, pytest.mark.proves("EventSourceArn")]
 

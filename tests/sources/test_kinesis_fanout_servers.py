@@ -20,30 +20,15 @@ from poller.sources import kinesis_fanout_reader
 from poller.sources.kinesis import AtTimestamp, KinesisSource, Latest, Start, TrimHorizon
 from poller.sources.kinesis_fanout import KinesisFanoutSource
 from poller.sources.paces import Paces
-from tests.servers import Stream, aws, new_stream
+from tests.aggregates import aggregate
+from tests.servers import Stream, aws, new_consumer, new_stream
 from tests.sources.kinesis_streams import ROLE, endpoint, keys_of, put, read_to_tip
-from tests.waiting import eventually
-from tests.wire.test_aggregates import aggregate
 
 PUSHING = ["kinesis_local", "newer_ministack"]
 SHARD = "shardId-000000000000"
 READS_MAX = 100
 
 pytestmark = pytest.mark.proves("EventSourceArn")
-
-
-def consumer_of(url: str, stream: Stream, name: str = "fast") -> str:
-    """The ARN of a new consumer, which is active."""
-    kinesis: Any = aws("kinesis", url)
-    made = kinesis.register_stream_consumer(StreamARN=stream.arn, ConsumerName=name)
-    arn: str = made["Consumer"]["ConsumerARN"]
-
-    def active() -> bool:
-        about = kinesis.describe_stream_consumer(ConsumerARN=arn)["ConsumerDescription"]
-        return bool(about["ConsumerStatus"] == "ACTIVE")
-
-    eventually(active)
-    return arn
 
 
 @contextlib.asynccontextmanager
@@ -91,7 +76,7 @@ async def test_what_is_pushed_makes_the_events_that_polling_makes(
 ) -> None:
     url = endpoint(request, server)
     stream = new_stream(url)
-    consumer = consumer_of(url, stream)
+    consumer = new_consumer(url, stream)
     put(url, stream, ["a", "b", "ü", 'quote "'])
 
     async with sources_of(url, stream, consumer) as (fanout, polled):
@@ -114,7 +99,7 @@ async def test_reading_goes_on_after_a_position_and_from_an_instant(
 ) -> None:
     url = endpoint(request, server)
     stream = new_stream(url)
-    one, two = consumer_of(url, stream, "one"), consumer_of(url, stream, "two")
+    one, two = new_consumer(url, stream, "one"), new_consumer(url, stream, "two")
     put(url, stream, ["a"])
     await asyncio.sleep(0.02)
     put(url, stream, ["b", "c"])
@@ -138,7 +123,7 @@ async def test_what_comes_after_a_pin_is_pushed_and_nothing_before_it(
 ) -> None:
     url = endpoint(request, server)
     stream = new_stream(url)
-    consumer = consumer_of(url, stream)
+    consumer = new_consumer(url, stream)
     put(url, stream, ["a", "b"])
 
     async with sources_of(url, stream, consumer, Latest()) as (fanout, _):
@@ -153,7 +138,7 @@ async def test_what_comes_after_a_pin_is_pushed_and_nothing_before_it(
 
 async def test_a_pin_outlives_the_process_that_took_it(newer_ministack_url: str) -> None:
     stream = new_stream(newer_ministack_url)
-    consumer = consumer_of(newer_ministack_url, stream)
+    consumer = new_consumer(newer_ministack_url, stream)
     async with sources_of(newer_ministack_url, stream, consumer, Latest()) as (fanout, _):
         [(shard, position)] = (await fanout.pin()).items()
     put(newer_ministack_url, stream, ["a", "b"])
@@ -168,7 +153,7 @@ async def test_a_pin_outlives_the_process_that_took_it(newer_ministack_url: str)
 
 async def test_a_second_reader_takes_over_after_five_seconds(newer_ministack_url: str) -> None:
     stream = new_stream(newer_ministack_url)
-    consumer = consumer_of(newer_ministack_url, stream)
+    consumer = new_consumer(newer_ministack_url, stream)
     put(newer_ministack_url, stream, ["a", "b"])
     one = sources_of(newer_ministack_url, stream, consumer)
     other = sources_of(newer_ministack_url, stream, consumer)  # with a pace of its own
@@ -195,7 +180,7 @@ async def test_a_second_reader_takes_over_after_five_seconds(newer_ministack_url
 async def test_aggregates_come_apart(server: str, request: pytest.FixtureRequest) -> None:
     url = endpoint(request, server)
     stream = new_stream(url)
-    consumer = consumer_of(url, stream)
+    consumer = new_consumer(url, stream)
     data = aggregate([("a", None, b"1"), ("b", 7, b"2"), ("a", None, b"3")])
     aws("kinesis", url).put_record(StreamName=stream.name, Data=data, PartitionKey="a")
     put(url, stream, ["c"])
@@ -213,7 +198,7 @@ async def test_aggregates_come_apart(server: str, request: pytest.FixtureRequest
 # kinesis-local pushes to consumers of a closed shard for ever.
 async def test_a_shard_that_is_split_ends_with_its_children(newer_ministack_url: str) -> None:
     stream = new_stream(newer_ministack_url)
-    consumer = consumer_of(newer_ministack_url, stream)
+    consumer = new_consumer(newer_ministack_url, stream)
     async with sources_of(newer_ministack_url, stream, consumer) as (fanout, _):
         reader = fanout.reader(SHARD, None)
         put(newer_ministack_url, stream, ["a"])
@@ -256,7 +241,7 @@ async def test_a_consumer_that_goes_away_fails_reads(
 ) -> None:
     kinesis = aws("kinesis", newer_ministack_url)
     stream = new_stream(newer_ministack_url)
-    consumer = consumer_of(newer_ministack_url, stream)
+    consumer = new_consumer(newer_ministack_url, stream)
     async with sources_of(newer_ministack_url, stream, consumer) as (fanout, _):
         reader = fanout.reader(SHARD, None)
         put(newer_ministack_url, stream, ["a"])

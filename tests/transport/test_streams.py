@@ -21,15 +21,8 @@ from poller.transport.http1 import (
     TimedOut,
 )
 from tests.transport.certificates import self_signed
-from tests.transport.peers import Peer, Server, Talk, serving
+from tests.transport.peers import END, HEAD, Peer, Server, Talk, chunk, serving
 from tests.waiting import soon
-
-HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Name: value\r\n\r\n"
-END = b"0\r\n\r\n"
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 @asynccontextmanager
