@@ -95,7 +95,8 @@ class QueueMachine:
                 self._stop_by = until
             case Started() | Ticked():
                 pass
-        commands += self._retry(now)
+        if self.running.refusing:
+            commands += self._retry(now)
         commands += self._run(now)
         commands += self.running.extensions(now)
         commands += self._receive(now)
@@ -204,7 +205,7 @@ class QueueMachine:
 
     def _run(self, now: Instant) -> Iterator[QueueCommand]:
         stopping = self._stop_by is not None
-        while self._may_start(now):
+        while self._waiting and self._may_start(now):
             locked = self.running.groups() if self._policy.fifo else ()
             taken = self._waiting.take(now, locked=locked, flush=stopping)
             if taken is None:

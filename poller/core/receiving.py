@@ -30,6 +30,7 @@ class Receiving:
         self._wanted = 1
         self._not_before: Instant = BEGINNING
         self._policy = policy
+        self._limit_max = _limit_max(policy)
         self._limit = limit
         self._pace = pace
         self._polls = Pace(POLLER_RECEIVES_PER_SECOND)  # of provisioned pollers
@@ -60,22 +61,23 @@ class Receiving:
 
     def deadline(self, *, running: int, waiting: int, now: Instant) -> Instant | None:
         """When a receive may be sent that had to wait `now`, after `next_limits`."""
-        room = self._room(running, waiting, now)
-        if next(self._limits(room), None) is not None:
+        if self.open >= self._wanted:
+            return None
+        if self._room(running, waiting, now) > 0:
             return self._opens_at()
-        if self._pace is None or running >= self._limit.slots or self.open >= self._wanted:
+        if self._pace is None or running >= self._limit.slots:
             return None
         return self._pace.opens_at(self._asked + waiting, now)
 
     def next_limits(self, *, running: int, waiting: int, now: Instant) -> Iterator[int]:
         """Limits of the receives to open now, while so many batches run and messages wait."""
-        pollers = self._limit.pollers
-        for limit in self._limits(self._room(running, waiting, now)):
-            if now < self._opens_at():
-                return
+        room = self._room(running, waiting, now) if self.open < self._wanted else 0
+        while room > 0 and self.open < self._wanted and now >= self._opens_at():
+            limit = min(self._limit_max, room)
+            room -= limit
             self.open += 1
             self._asked += limit
-            if pollers is not None:
+            if (pollers := self._limit.pollers) is not None:
                 self._polls.rate = pollers * POLLER_RECEIVES_PER_SECOND
                 self._polls.take(1, now)
             yield limit
@@ -86,24 +88,17 @@ class Receiving:
         room = (self._limit.slots - running) * self._policy.batch_size - pledged
         return room if self._pace is None else min(room, self._pace.room(pledged, now))
 
-    def _limits(self, room: int) -> Iterator[int]:
-        for _ in range(self._wanted - self.open):
-            limit = min(self._limit_max(), room)
-            if limit <= 0:
-                return
-            room -= limit
-            yield limit
-
     def _opens_at(self) -> Instant:
         return max(self._not_before, self._polls.free_at, self._bytes.free_at)
-
-    def _limit_max(self) -> int:
-        """A FIFO receive asks for one batch, others for whole batches where several fit."""
-        size, most = self._policy.batch_size, self._policy.receive_max
-        if self._policy.fifo or size >= most:
-            return min(size, most)
-        return most - most % size
 
     def _closed(self, limit: int) -> None:
         self.open -= 1
         self._asked -= limit
+
+
+def _limit_max(policy: QueuePolicy) -> int:
+    """A FIFO receive asks for one batch, others for whole batches where several fit."""
+    size, most = policy.batch_size, policy.receive_max
+    if policy.fifo or size >= most:
+        return min(size, most)
+    return most - most % size

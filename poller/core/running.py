@@ -5,7 +5,7 @@ A refused batch keeps its slot, so that nothing is received in its place (spec 8
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .heartbeats import Heartbeats
@@ -75,6 +75,8 @@ class RunningBatches:
         return PROMPT if self._beats.working else self._policy.run_time_max
 
     def deadline(self) -> Instant | None:
+        if not (self._refused or self._beats.working):
+            return None
         waits = [refusal.again_at for refusal in self._refused.values()]
         extends_at = self._beats.deadline()
         if extends_at is not None:
@@ -89,9 +91,10 @@ class RunningBatches:
     def ran(self, batch_id: int, now: Instant) -> None:
         """The function is done with it, and may have room for one that it refused."""
         self.leave(batch_id)
-        refusal = next((each for each in self._refused.values() if not each.patient), None)
-        if refusal is not None:
-            refusal.again_at = now
+        for refusal in self._refused.values():
+            if not refusal.patient:
+                refusal.again_at = now
+                break
 
     def leave(self, batch_id: int) -> None:
         """It does not run any more, and gives its slot away."""
@@ -122,11 +125,12 @@ class RunningBatches:
         """The batches that wait to be tried again."""
         return [self._batches[batch_id] for batch_id in self._refused]
 
-    def extensions(self, now: Instant) -> Iterator[Extend]:
+    def extensions(self, now: Instant) -> Sequence[Extend]:
         """What is to be hidden for longer, now."""
-        for batch_id in self._beats.due(now):
-            batch = self._batches[batch_id]
-            yield Extend(batch, self._beats.seconds(batch, now))
+        if not self._beats.working:
+            return ()
+        batches = [self._batches[batch_id] for batch_id in self._beats.due(now)]
+        return [Extend(batch, self._beats.seconds(batch, now)) for batch in batches]
 
     def extended(self, fact: Extended, now: Instant) -> None:
         self._beats.answered(permitted=fact.permitted)

@@ -201,7 +201,8 @@ class QueueSimulation:
         for message in made:
             assert batch.expires_at > self.now, "runs with a dead receipt"
             assert self.queue.is_mine(message), "runs a message that others have received since"
-            assert busy.get(message.id, batch.id) == batch.id, "a message in two batches"
+            alone = busy.get(message.id, batch.id) == batch.id
+            assert alone or not self._hides_reliably(), "a message in two batches"
             assert not policy.fifo or message.group not in groups, "a group in two batches"
         if policy.fifo:
             self._in_order(made)
@@ -239,7 +240,7 @@ class QueueSimulation:
 
     def _ended(self, batch: MessageBatch, outcome: Outcome, now: Instant) -> QueueFact:
         made: list[MadeMessage] = list(batch.messages)  # type: ignore[arg-type]
-        if self.policy.heartbeat and self.extend_permitted and not self.extend_failures:
+        if self.policy.heartbeat and self._hides_reliably():
             assert all(self.queue.hides(m, now) for m in made), "ran for longer than it was hidden"
         if isinstance(outcome, Refused):
             self.refusing.add(batch.id)
@@ -269,6 +270,10 @@ class QueueSimulation:
             done = [self.queue.extend(m, until, self.now) for m in made]
             fact = Extended(batch.id, until if any(done) else None)
         self._after(self.random.uniform(0.01, 0.2), lambda now: fact)
+
+    def _hides_reliably(self) -> bool:
+        """Whether no message comes again while it runs, for want of a heartbeat."""
+        return self.extend_permitted and not self.extend_failures
 
     def _deleted(self, indexes: set[int]) -> QueueFact:
         self.queue.deleted |= indexes

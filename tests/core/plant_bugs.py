@@ -169,7 +169,7 @@ BUGS = [
     ("receiving", "(self._limit.slots - running)", "self._limit.slots"),
     ("receiving", "min(self._wanted + 1, self._policy.receives_max) if count else 1", "1"),
     ("receiving", "min(self._wanted + 1, self._policy.receives_max) if count else 1", "self._wanted + 1 if count else 1"),
-    ("receiving", "if now < self._opens_at():", "if False:"),
+    ("receiving", " and now >= self._opens_at():", ":"),
     ("receiving", "self._polls.take(1, now)", "pass"),
     ("receiving", "self._bytes.take(size, now)", "pass"),
     ("receiving", "pollers * POLLER_BYTES_PER_SECOND", "100 * pollers * POLLER_BYTES_PER_SECOND"),

@@ -215,6 +215,13 @@ def test_without_messages_it_returns_to_its_start_and_then_becomes_quiet() -> No
     assert life.passes(2.5) == 12
 
 
+def test_a_message_now_and_then_keeps_it_from_becoming_quiet() -> None:
+    life = grown()
+    for _ in range(4):
+        assert life.passes(180.0, running=0) == 5
+        assert life.passes(60.0, running=1) == 5
+
+
 @pytest.mark.parametrize("policy", [CAPPED, FIXED, PROVISIONED])
 def test_only_the_standard_mode_becomes_quiet(policy: QueuePolicy) -> None:
     life = grown(policy)
