@@ -143,7 +143,7 @@ BUGS = [
     ("running", "self._beats.rests(batch_id)", "pass"),
     ("running", "self._tried.add(batch_id)", "pass"),
     ("running", "refusal.again_at = now", "pass"),
-    ("running", "if not each.patient), None", "), None"),
+    ("running", "if not refusal.patient:", "if True:"),
     ("running", "attempts=batch.attempts + 1", "attempts=batch.attempts"),
     ("running", "batch = self._batches[batch.id] = replace(batch, expires_at=fact.expires_at)", "pass"),
     ("running", "if batch.id not in self._refused:", "if True:"),
