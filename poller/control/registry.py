@@ -112,6 +112,8 @@ class Registry:
         return sorted(listed, key=lambda entry: (entry.stored.created_at, entry.stored.uuid))
 
     def state(self, uuid: str) -> State:
+        if uuid in self._deleted:
+            return State.DELETING
         return State(self._board.state(uuid) or State.CREATING)
 
     def result(self, uuid: str) -> str:

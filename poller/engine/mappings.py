@@ -70,7 +70,7 @@ class MappingRun(ABC):
         Return False if stopped before that.  Meanwhile a mapping of the file is Creating; one that
         the API made had a source then, and stays Enabled as on AWS (recorded 1.1).
         """
-        uuid, wait, missing = self._stored.uuid, WAIT_MIN, False
+        wait, missing = WAIT_MIN, False
         state = State.CREATING if self._stored.origin == "file" else State.ENABLED
         while self._stop_by is None:
             try:
@@ -79,15 +79,20 @@ class MappingRun(ABC):
                 if not missing:
                     log.warning("%s: %s; trying again until it is there", self._name, error)
                 missing = True
-                self._shared.board.set_state(uuid, state, str(error))
+                self._show(state, str(error))
                 await self.pause(wait)
                 wait = min(wait * 2, WAIT_MAX)
             else:
                 if missing:
                     log.info("%s: the source is there now", self._name)
-                self._shared.board.set_state(uuid, State.ENABLED)
+                self._show(State.ENABLED)
                 break
         return self._stop_by is None
+
+    def _show(self, state: State, reason: str = "") -> None:
+        """Once it is stopping, its state is the affair of whoever stopped it."""
+        if self._stop_by is None:
+            self._shared.board.set_state(self._stored.uuid, state, reason)
 
 
 class StreamMapping(MappingRun):
@@ -147,7 +152,7 @@ class StreamMapping(MappingRun):
             return False
         if self._unlisted:
             log.info("%s: shards are listed again", self._name)
-            self._shared.board.set_state(uuid, State.ENABLED)
+            self._show(State.ENABLED)
         self._unlisted = False
         if self._stop_by is None:
             for shard in plan.start:
@@ -161,7 +166,7 @@ class StreamMapping(MappingRun):
         if not self._unlisted:
             log.warning("%s: listing shards: %s", self._name, error)
         self._unlisted = True
-        self._shared.board.set_state(self._spec.uuid, State.ENABLED, str(error))
+        self._show(State.ENABLED, str(error))
 
     async def _shard(self, shard: str) -> None:
         wait = WAIT_MIN

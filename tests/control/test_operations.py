@@ -13,7 +13,7 @@ import pytest
 from poller.control.listing import ListQuery, read_list_query
 from poller.control.refusals import Refusal
 from poller.core.model import Position
-from poller.errors import StateError
+from poller.errors import SourceMissing, StateError
 from poller.interfaces import Errored, Ran
 from tests.control.planes import (
     BUCKET,
@@ -219,6 +219,51 @@ async def test_deleting_drops_the_position_and_a_new_mapping_begins_at_its_own_s
         await life.gone(uuid)
         assert await outside.store.positions(uuid) == {}
         await until(lambda: outside.work.seen[2:] == ["k:0", "k:1"])
+
+
+async def test_a_mapping_stays_deleting_whatever_its_source_answers_meanwhile():
+    outside = Outside()
+    async with plane(outside) as life:
+        uuid = (await life.api.create(ON_STREAM))["UUID"]
+        await life.settled(uuid)
+        await life.api.update(uuid, {"Enabled": False})
+        await life.settled(uuid)
+        listing = outside.stream.shards
+
+        async def slow():
+            await asyncio.sleep(3)
+            return await listing()
+
+        outside.stream.shards = slow
+        await life.api.update(uuid, {"Enabled": True})
+        await asyncio.sleep(1)
+        outside.stream.outage = "down"
+        await life.api.delete(uuid)
+        with pytest.raises(Refusal, match="does not exist"):
+            while True:
+                assert life.api.get(uuid)["State"] == "Deleting"
+                assert (await refused(life.api.delete(uuid)))[0] == "ResourceInUseException"
+                await asyncio.sleep(0.1)
+
+
+async def test_a_mapping_stays_updating_whatever_its_source_answers_meanwhile():
+    outside = Outside()
+    outside.stream.put("k", "k:0")
+    outside.work.duration = 3.0  # until the update can be in force
+    async with plane(outside) as life:
+        uuid = (await life.api.create(ON_STREAM))["UUID"]
+        await until(lambda: bool(outside.work.calls))
+
+        async def slow():
+            await asyncio.sleep(1)
+            raise SourceMissing("down")
+
+        outside.stream.shards = slow
+        await asyncio.sleep(1)  # now it looks for new shards
+        assert (await life.api.update(uuid, {"BatchSize": 5}))["State"] == "Updating"
+        await asyncio.sleep(1.5)
+        assert life.api.get(uuid)["State"] == "Updating"
+        assert (await life.settled(uuid))["BatchSize"] == 5
 
 
 async def test_what_was_deleted_stays_deleted_after_a_crash():
