@@ -167,6 +167,8 @@ class Supervisor:
             with running.scope:
                 while not await self._lived(running):
                     await running.run.pause(RESTART_AFTER)
+                    if running.run.stopping:
+                        break
                     running.run = mapping_run(running.spec, self._shared)
         finally:
             running.ended.set()

@@ -91,6 +91,25 @@ async def test_a_mapping_that_breaks_begins_anew(caplog: pytest.LogCaptureFixtur
     assert "begins anew: " in caplog.text
 
 
+async def test_a_mapping_that_is_stopped_after_it_broke_does_not_begin_anew():
+    world = make_world()
+    stream = MemoryStream(now=world.shared.clock.now)
+    stream.put("k", "k:0")
+    listing = stream.shards
+
+    async def broken():
+        raise RuntimeError("nobody expected this")
+
+    stream.shards = broken
+    async with world.running(world.stream_spec(stream)) as supervisor:
+        await asyncio.sleep(1)
+        stream.shards = listing
+        began = asyncio.get_running_loop().time()
+        await supervisor.stop()
+        assert asyncio.get_running_loop().time() - began < 1.0
+    assert world.function.calls == []
+
+
 async def test_a_queue_that_is_stopped_while_it_is_looked_for_never_polls():
     world = make_world()
     queue = MemoryQueue(now=world.shared.clock.now)
