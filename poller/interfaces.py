@@ -260,3 +260,6 @@ class Observer(Protocol):
     """Sees everything that happens: each fact and the commands it led to."""
 
     def saw(self, unit: Unit, fact: Any, commands: Sequence[Any], now: Instant) -> None: ...
+
+    def forget(self, mapping: str) -> None:
+        """The mapping was deleted, and nothing runs for it any more."""

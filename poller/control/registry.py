@@ -156,7 +156,6 @@ class Registry:
 
         async def ended() -> None:
             del self._deleted[uuid]
-            self._results.forget(uuid)
             try:
                 await self._store.remove(uuid)  # what was saved while it ended
             except StateError as error:

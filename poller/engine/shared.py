@@ -31,3 +31,8 @@ class Shared:
         self.board.saw(unit, fact, commands, now)
         for observer in self.observers:
             observer.saw(unit, fact, commands, now)
+
+    def forget(self, mapping: str) -> None:
+        """The mapping was deleted, and nothing runs for it any more."""
+        for observer in self.observers:
+            observer.forget(mapping)

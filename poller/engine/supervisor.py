@@ -137,6 +137,8 @@ class Supervisor:
             if self._places.get(place.uuid) is place and place.wanted is None:
                 del self._places[place.uuid]
                 self._shared.board.remove_mapping(place.uuid)
+            if ended is not None:
+                self._shared.forget(place.uuid)
 
     def _begin(self, place: _Place, spec: Spec) -> None:
         assert self._tasks is not None

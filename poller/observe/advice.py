@@ -34,6 +34,10 @@ class Advice:
                 text = f"the function's response looks like a mistake: {finding.text}"
                 logger.warning("%s", text, extra=fields)
 
+    def forget(self, mapping: str) -> None:
+        for key in [key for key in self._given if key[0] == mapping]:
+            del self._given[key]
+
     def _remember(self, key: tuple[str, str, str]) -> None:
         self._given[key] = None
         if len(self._given) > REMEMBERED_MAX:

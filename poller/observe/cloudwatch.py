@@ -125,6 +125,11 @@ class EventMetrics:
                 age = max(0.0, now - command.batch.records[-1].arrived_at) * 1000
                 self._ages.setdefault(uuid, Ages()).add(Ages(1, age, age, age))
 
+    def forget(self, mapping: str) -> None:
+        """What it counted is still told; the tally will not have it for much longer."""
+        if mapping in self._regions:
+            self._collect()
+
     def regions(self) -> Sequence[str]:
         """Where there is something to be told, as of now."""
         self._collect()

@@ -84,6 +84,11 @@ class Decisions:
             if type(command) is Finish:
                 del self._units[unit]
 
+    def forget(self, mapping: str) -> None:
+        """What was cut off has left something; what finished has not."""
+        for unit in [unit for unit in self._units if unit.mapping == mapping]:
+            del self._units[unit]
+
 
 class _UnitLog:
     """What is remembered of one unit between its lines."""

@@ -58,6 +58,7 @@ from .counts import Counts, Histograms
 
 # Nothing leaves a living machine silent for longer than the longest function timeout (15 minutes).
 UNSEEN_MAX: Seconds = 1800.0
+DELETED_SHOWN: Seconds = 300.0  # so that a scrape finds the last counts of a deleted mapping
 PRUNE_INTERVAL: Seconds = 60.0
 
 _Running = tuple[Instant, int, bool]  # since when, how many records, whether from a stream
@@ -218,12 +219,16 @@ _COUNT: dict[type, Callable[[UnitTally, Any, Instant], None]] = {
 
 
 class Tally:
-    """The Observer that counts.  Units not seen for `UNSEEN_MAX` leave; their sums stay."""
+    """The Observer that counts.
+
+    Units not seen for `UNSEEN_MAX` leave; their sums stay.  Of deleted mappings nothing stays.
+    """
 
     def __init__(self) -> None:
         self.units: dict[Unit, UnitTally] = {}
         self.histograms: dict[tuple[str, str], Histograms] = {}  # by mapping and function
         self._gone: dict[str, Counts] = {}
+        self._deleted: set[str] = set()  # mappings of which something is still here
         self._pruned_at: Instant = 0.0
 
     def saw(self, unit: Unit, fact: Any, commands: Sequence[Any], now: Instant) -> None:
@@ -264,18 +269,25 @@ class Tally:
         mine = (tally for unit, tally in self.units.items() if unit.mapping == mapping)
         return sum(tally.in_flight for tally in mine)
 
+    def forget(self, mapping: str) -> None:
+        self._deleted.add(mapping)
+
     def prune(self, now: Instant) -> None:
         """Let go of units that ended a while ago, so that resharding does not add up for ever."""
         if now - self._pruned_at < PRUNE_INTERVAL:
             return
         self._pruned_at = now
         for unit, tally in list(self.units.items()):
-            if now - tally.seen_at > UNSEEN_MAX:
+            is_deleted = unit.mapping in self._deleted
+            if now - tally.seen_at > (DELETED_SHOWN if is_deleted else UNSEEN_MAX):
                 self._gone.setdefault(unit.mapping, Counts()).add(tally.counts)
                 del self.units[unit]
         alive = {(unit.mapping, unit.function) for unit in self.units}
         for key in self.histograms.keys() - alive:
             del self.histograms[key]
+        for mapping in self._deleted - {mapping for mapping, _ in alive}:
+            self._deleted.remove(mapping)
+            self._gone.pop(mapping, None)
 
     def _of(self, unit: Unit, now: Instant) -> UnitTally:
         tally = self.units.get(unit)

@@ -18,8 +18,12 @@ from poller.engine.specs import QueueSpec, Spec, StreamSpec
 from poller.engine.supervisor import Supervisor
 from poller.errors import DestinationError
 from poller.interfaces import StoredMapping
+from poller.observe.advice import Advice
 from poller.observe.board import Board
+from poller.observe.cloudwatch import EventMetrics
+from poller.observe.decisions import Decisions
 from poller.observe.results import Results
+from poller.observe.tally import Tally
 from poller.sources.memory import MemoryQueue, MemoryStream
 from poller.stores.memory import MemoryStore
 from poller.wire.arns import FunctionReference, mapping_uuid
@@ -145,7 +149,10 @@ async def plane(
     outside: Outside, *file: Mapping[str, Any], crash: bool = False
 ) -> AsyncIterator[Plane]:
     """A process whose config file has these mappings; `crash`: it ends without stopping."""
-    shared = Shared(outside.clock, outside.store, Board(outside.clock.now), (Results(),))
+    board, tally = Board(outside.clock.now), Tally()
+    told = EventMetrics(tally, board.publishing)
+    observers = (tally, Decisions(), Advice(), Results(), told)
+    shared = Shared(outside.clock, outside.store, board, observers)
     async with Supervisor(shared) as supervisor:
         life = Plane(outside, supervisor, shared)
         await life.registry.load()

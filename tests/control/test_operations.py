@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import logging
 import random
 from typing import Any
 
@@ -264,6 +266,35 @@ async def test_a_mapping_stays_updating_whatever_its_source_answers_meanwhile():
         await asyncio.sleep(1.5)
         assert life.api.get(uuid)["State"] == "Updating"
         assert (await life.settled(uuid))["BatchSize"] == 5
+
+
+async def test_mappings_that_come_and_go_leave_nothing_in_memory(
+    caplog: pytest.LogCaptureFixture,
+):
+    caplog.set_level(logging.CRITICAL)  # pytest keeps the lines of the log
+    outside = Outside()
+    outside.work.answer = lambda _: Ran(b'{"errorType": "Oops", "errorMessage": ""}')  # is warned of
+
+    async def come_and_go(times: int) -> int:
+        """How many objects there are in the end, some hours later."""
+        for number in range(times):
+            outside.stream.put("k", f"k:{number}")
+            outside.queues[QUEUE].send(f"m:{number}")
+            for request in (ON_STREAM, ON_QUEUE):
+                uuid = (await life.api.create(request))["UUID"]
+                await until(lambda: bool(outside.work.calls))
+                outside.work.calls.clear()
+                await life.api.delete(uuid)
+                await life.gone(uuid)
+            outside.stream.trim(outside.clock.now())
+            await asyncio.sleep(10_000)
+        gc.collect()
+        return len(gc.get_objects())
+
+    async with plane(outside) as life:
+        await come_and_go(3)
+        before = await come_and_go(1)
+        assert await come_and_go(50) < before + 50
 
 
 async def test_what_was_deleted_stays_deleted_after_a_crash():

@@ -210,6 +210,17 @@ def test_a_shard_that_is_forgotten_takes_nothing_away() -> None:
     assert scene.told()["PolledEventCount"] == 5
 
 
+def test_what_a_deleted_mapping_counted_is_told() -> None:
+    scene = Scene(SHARD)
+    scene.saw(SHARD, FETCHED)
+    del scene.publishing[SHARD.mapping]
+    for observer in (scene.tally, scene.metrics):
+        observer.forget(SHARD.mapping)
+    scene.tally.prune(NOW + UNSEEN_MAX + PRUNE_INTERVAL)
+    assert scene.told() == {"PolledEventCount": 5, "FilteredOutEventCount": 0}
+    assert scene.told() == {}
+
+
 FETCHES = st.integers(0, 9).map(lambda count: (Fetched(records(count), 0, NOW, NOW), []))
 
 

@@ -46,7 +46,7 @@ from poller.core.steps import (
 from poller.core.streams import StreamMachine
 from poller.interfaces import Failure, Unit
 from poller.observe.counts import COUNTS, Counts
-from poller.observe.tally import PRUNE_INTERVAL, UNSEEN_MAX, Tally
+from poller.observe.tally import DELETED_SHOWN, PRUNE_INTERVAL, UNSEEN_MAX, Tally
 from tests.observe.values import (
     NOW,
     QUEUE,
@@ -237,6 +237,17 @@ def test_units_leave_a_while_after_they_ended_and_their_sums_stay() -> None:
     assert list(tally.units) == [QUEUE]
     assert list(tally.histograms) == [(QUEUE.mapping, QUEUE.function)]
     assert nonzero(tally.of_mapping(SHARD.mapping)) == {"fetches": 1, "polled": 5}
+
+
+def test_a_deleted_mapping_is_shown_for_a_while_and_then_leaves_nothing() -> None:
+    tally = Tally()
+    counted(SHARD, (Fetched(RECORDS, 500, NOW, NOW), []), tally=tally)
+    tally.forget(SHARD.mapping)
+    tally.prune(NOW + DELETED_SHOWN)
+    assert nonzero(tally.of_mapping(SHARD.mapping)) == {"fetches": 1, "polled": 5}
+    tally.prune(NOW + DELETED_SHOWN + PRUNE_INTERVAL)
+    assert (tally.units, tally.histograms) == ({}, {})
+    assert nonzero(tally.of_mapping(SHARD.mapping)) == {}
 
 
 OUTCOMES = st.sampled_from(
