@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from poller.core.model import Seconds
+from poller.interfaces import Unit
 from poller.wire.arns import SourceKind, parse_source
 
 from .board import Board, MappingStatus, Running, waiting_records
 from .counts import Counts
-from .tally import Tally
+from .tally import Tally, UnitTally
 
 _KINDS = {
     SourceKind.KINESIS: "Kinesis",
@@ -42,12 +43,20 @@ def rows(board: Board, tally: Tally) -> Sequence[Row]:
     of_mapping: dict[str, list[Running]] = {}
     for running in board.running():
         of_mapping.setdefault(running.unit.mapping, []).append(running)
+    mappings = board.mappings()
+    counts = tally.sums(status.uuid for status in mappings)
     return tuple(
-        _row(status, of_mapping.get(status.uuid, []), tally) for status in board.mappings()
+        _row(status, of_mapping.get(status.uuid, []), counts[status.uuid], tally.units)
+        for status in mappings
     )
 
 
-def _row(status: MappingStatus, running: Sequence[Running], tally: Tally) -> Row:
+def _row(
+    status: MappingStatus,
+    running: Sequence[Running],
+    counts: Counts,
+    units: Mapping[Unit, UnitTally],
+) -> Row:
     source = parse_source(status.source_arn)
     blocked = next((one.snapshot.blocked for one in running if one.snapshot.blocked), None)
     known = [one.behind for one in running if one.behind is not None]
@@ -58,8 +67,8 @@ def _row(status: MappingStatus, running: Sequence[Running], tally: Tally) -> Row
         function=status.function,
         state="blocked" if blocked else status.state,
         note=status.reason or blocked or "",
-        counts=tally.of_mapping(status.uuid),
-        in_flight=tally.in_flight(status.uuid),
+        counts=counts,
+        in_flight=sum(units[one.unit].in_flight for one in running if one.unit in units),
         behind=max(known, default=None),
         waiting=waiting_records(status, running),
     )

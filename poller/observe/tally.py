@@ -264,11 +264,6 @@ class Tally:
                 sums[unit.mapping].add(tally.counts)
         return sums
 
-    def in_flight(self, mapping: str) -> int:
-        """The invocations of a mapping that are under way."""
-        mine = (tally for unit, tally in self.units.items() if unit.mapping == mapping)
-        return sum(tally.in_flight for tally in mine)
-
     def forget(self, mapping: str) -> None:
         self._deleted.add(mapping)
 

@@ -232,8 +232,8 @@ class Service:
 
     def _records_seen(self) -> int:
         """Rises with everything that is read or run."""
-        counts = [self.tally.of_mapping(status.uuid) for status in self.board.mappings()]
-        return sum(count.polled + count.invoked for count in counts)
+        counts = self.tally.sums(status.uuid for status in self.board.mappings())
+        return sum(count.polled + count.invoked for count in counts.values())
 
 
 async def _keep_saving_results(registry: Registry) -> None:

@@ -180,10 +180,10 @@ def test_a_batch_counts_by_why_it_closed(closed_by: ClosedBy) -> None:
 def test_what_a_broken_machine_had_under_way_is_not_counted_by_the_next_one() -> None:
     tally = Tally()
     counted(SHARD, INVOKE, (Ticked(), [Deliver(DISCARD)]), tally=tally)
-    assert tally.in_flight(SHARD.mapping) == 1
+    assert tally.units[SHARD].in_flight == 1
     after = counted(SHARD, (Started(), []), (Invoked(1, Succeeded()), []), tally=tally)
     assert after == SENT
-    assert tally.in_flight(SHARD.mapping) == 0
+    assert tally.units[SHARD].in_flight == 0
 
 
 @pytest.mark.proves("S11.1.age")
