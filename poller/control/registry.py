@@ -23,7 +23,7 @@ from poller.observe.board import Board
 from poller.observe.results import Results
 from poller.wire.arns import unversioned
 from poller.wire.mappings import MappingConfig, Rejected, parse_mapping
-from poller.wire.requests import as_request, compare_requests
+from poller.wire.requests import as_request, changed_start
 
 log = logging.getLogger("poller.control")
 
@@ -219,13 +219,13 @@ class Registry:
         """A mapping that has a position began where it began, whatever the file says now."""
         uuid = known.uuid
         positioned = await self._store.pinned(uuid) or bool(await self._store.positions(uuid))
-        change = compare_requests(known.request, config, positioned=positioned)
+        changed = changed_start(known.request, config) if positioned else ()
         begun = parse_mapping(known.request, now=self._now())
-        if not change.ineffective or isinstance(begun, Rejected):
+        if not changed or isinstance(begun, Rejected):
             return config
         log.warning(
             "%s has changed, which has no effect: %s continues where it stopped",
-            " and ".join(change.ineffective),
+            " and ".join(changed),
             config.source.arn,
         )
         return replace(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
 
 from poller.core.lifecycle import State
 from poller.core.model import Seconds
+from poller.wire.requests import what_runs
 
 from .mappings import MappingRun, mapping_run, told
 from .shared import Shared, log
@@ -203,8 +203,10 @@ def _same(one: Spec | None, other: Spec | None) -> bool:
     if one is None or other is None:
         return one is other
     same = (
-        _effective(one) == _effective(other)
+        what_runs(one.stored.request) == what_runs(other.stored.request)
         and one.stored.origin == other.stored.origin
+        and one.stored.function_arn == other.stored.function_arn
+        and one.function == other.function
         and one.target is other.target
         and one.function_timeout == other.function_timeout
         and one.policy == other.policy
@@ -213,8 +215,3 @@ def _same(one: Spec | None, other: Spec | None) -> bool:
     if isinstance(one, StreamSpec) and isinstance(other, StreamSpec):
         return same and one.destination == other.destination
     return same
-
-
-def _effective(spec: Spec) -> dict[str, Any]:
-    """The settings that make a difference to what runs."""
-    return {name: value for name, value in spec.stored.request.items() if name != "Tags"}

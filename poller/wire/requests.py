@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from .filter_criteria import criteria_of
@@ -12,7 +11,7 @@ from .queue_settings import OWN_BLOCK, Scaling
 from .starting import StartingPosition
 
 # Where a mapping begins matters once: a position in the store outlives the setting.
-_WHERE_IT_BEGINS = frozenset({"StartingPosition", "StartingPositionTimestamp"})
+_WHERE_IT_BEGINS = ("StartingPosition", "StartingPositionTimestamp")
 # Who a mapping is; a change of these makes it another mapping.
 _IDENTITY = frozenset({"EventSourceArn", "FunctionName"})
 # What nothing runs by.
@@ -80,37 +79,12 @@ def _stream_request(config: MappingConfig) -> dict[str, Any]:
     return request
 
 
-@dataclass(frozen=True, slots=True)
-class MappingChange:
-    """The settings that differ: those that a running mapping must restart for, and those that
-    have no effect any more, which is worth a warning."""
-
-    effective: tuple[str, ...] = ()
-    ineffective: tuple[str, ...] = ()
+def what_runs(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings that a running mapping must restart for; its function is compared as such."""
+    return {name: value for name, value in request.items() if name not in _IDENTITY | _NOTES}
 
 
-def compare_requests(
-    stored: Mapping[str, Any], config: MappingConfig, *, positioned: bool
-) -> MappingChange:
-    """What `config` changes in the mapping whose stored request is `stored`.
-
-    `positioned`: whether the mapping has a stored position, a pinned LATEST included.  A setting
-    that `stored` does not have, since an older version wrote it, has not changed if it is off.
-    """
+def changed_start(stored: Mapping[str, Any], config: MappingConfig) -> tuple[str, ...]:
+    """The settings of where it begins that `config` changes in the stored request of a mapping."""
     request = as_request(config)
-    before = as_request(_with_defaults(config)) | dict(stored)
-    changed = {
-        name
-        for name in (request | before).keys() - _IDENTITY - _NOTES
-        if request.get(name) != before.get(name)
-    }
-    ineffective = changed & _WHERE_IT_BEGINS if positioned else set()
-    return MappingChange(tuple(sorted(changed - ineffective)), tuple(sorted(ineffective)))
-
-
-def _with_defaults(config: MappingConfig) -> MappingConfig:
-    return MappingConfig(
-        source=config.source,
-        function=config.function,
-        batch_size=100 if config.source.kind.is_stream else 10,
-    )
+    return tuple(name for name in _WHERE_IT_BEGINS if request.get(name) != stored.get(name))

@@ -449,6 +449,21 @@ async def test_tags_are_kept_beside_a_mapping_that_goes_on_undisturbed():
         assert life.tagging.tags(arn) == {"b": "3"}
 
 
+async def test_another_spelling_of_the_function_leaves_a_mapping_running():
+    outside = Outside()
+    outside.stream.put("k", "k:0")
+    outside.work.duration = 3.0
+    async with plane(outside) as life:
+        made = await life.api.create(ON_STREAM)
+        await until(lambda: bool(outside.work.calls))
+        await life.api.update(made["UUID"], {"FunctionName": made["FunctionArn"]})
+        await life.settled(made["UUID"])
+        assert outside.work.calls[0].ended is None
+        await life.api.update(made["UUID"], {"BatchSize": 5})
+        await life.settled(made["UUID"])
+        assert outside.work.calls[0].ended is not None
+
+
 @pytest.mark.proves("S1.3.pages")
 async def test_pages_neither_repeat_nor_skip_what_is_there_all_the_time():
     outside = Outside()
