@@ -13,7 +13,9 @@ from typing import Any
 from poller.errors import PollerError
 
 from .arns import SourceKind
-from .seen import read_json
+from .seen import MEMBERS, read_json
+
+_OF_MESSAGES = frozenset(MEMBERS[SourceKind.SQS])
 
 
 class BadEvents(PollerError):
@@ -48,6 +50,8 @@ def kind_of(record: dict[str, Any]) -> SourceKind | None:
         case {"eventSource": "aws:dynamodb"} | {"dynamodb": {"Keys": dict()}}:
             return SourceKind.DYNAMODB
         case {"eventSource": "aws:sqs"} | {"messageId": str(), "body": str()}:
+            return SourceKind.SQS
+        case {"body": str()} if record.keys() <= _OF_MESSAGES:
             return SourceKind.SQS
     return None
 
