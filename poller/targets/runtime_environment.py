@@ -57,6 +57,7 @@ RESERVED = frozenset(
 class RuntimeEnvironment:
     """One function's part of it; `environment` is what its configuration names.
 
+    `name`: as declared, NAME or NAME:QUALIFIER; the function is told the name alone, as on Lambda.
     `memory`: MB, None for AWS's default.  It is told to the function and not enforced: the only
     limit that a process can be given (RLIMIT_AS) counts addresses, not memory, and stops programs
     that use a fraction of what AWS would let them.
@@ -82,15 +83,16 @@ class RuntimeEnvironment:
         self, inherited: Mapping[str, str], *, api: str, log_stream: str
     ) -> dict[str, str]:
         """All variables of one process; `inherited` is poller's own environment."""
+        name, _, qualifier = self.name.partition(":")
         ours = {
             "_HANDLER": self.handler,
             "LAMBDA_TASK_ROOT": self.task_root,
             "AWS_LAMBDA_RUNTIME_API": api,
-            "AWS_LAMBDA_FUNCTION_NAME": self.name,
-            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_FUNCTION_NAME": name,
+            "AWS_LAMBDA_FUNCTION_VERSION": qualifier if qualifier.isdecimal() else "$LATEST",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self.memory or MEMORY_DEFAULT),
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-            "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{self.name}",
+            "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{name}",
             "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
         }
         place = {

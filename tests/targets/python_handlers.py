@@ -27,6 +27,7 @@ class Output:
 def python_handler(
     handler: str,
     *,
+    name: str = "orders",
     python: str = sys.executable,
     path: Path = HANDLERS,
     timeout: float = TIMEOUT,
@@ -35,9 +36,9 @@ def python_handler(
     memory: int | None = None,
     on_output: Callable[[str], None] | None = None,
 ) -> PythonHandler:
-    """The function `orders` in us-east-1."""
+    """A function in us-east-1."""
     return PythonHandler(
-        "orders",
+        name,
         handler,
         python=python,
         path=path,

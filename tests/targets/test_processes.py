@@ -65,6 +65,18 @@ async def test_a_handler_in_a_package_gets_its_event_and_its_context() -> None:
     assert variables["LAMBDA_TASK_ROOT"] == str(HANDLERS)
 
 
+@pytest.mark.parametrize(("qualifier", "version"), [("live", "$LATEST"), ("2", "2")])
+async def test_a_qualifier_is_no_part_of_the_name_that_a_handler_is_told(
+    qualifier: str, version: str
+) -> None:
+    async with python_handler("app.orders.handler", name=f"orders:{qualifier}") as function:
+        reply = await function.invoke(invocation())
+    assert isinstance(reply, Ran), reply
+    said = json.loads(reply.body)
+    assert (said["name"], said["version"]) == ("orders", version)
+    assert said["log_group"] == "/aws/lambda/orders"
+
+
 async def test_an_event_of_100_records_arrives_byte_for_byte() -> None:
     records = ", ".join(f'{{"kinesis": {{"data": "{"é/+" * 250}", "n":{n}}}}}' for n in range(100))
     event = f'{{"Records" :[{records}] }}'.encode()
