@@ -95,7 +95,8 @@ class StreamChecker:
 
     def invoked(self, batch: Batch, outcome: Outcome, now: Instant) -> None:
         del self.busy[batch.lane]
-        self._free_since[batch.lane] = now
+        if batch.records:  # a batch that was due may wait for the end of a tumbling window
+            self._free_since[batch.lane] = now
         indexes = _indexes(batch)
         if not isinstance(outcome, Refused):
             for index in indexes:

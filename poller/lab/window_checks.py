@@ -56,7 +56,7 @@ class WindowChecker:
             self.open, self._counted = (stored.start, stored.end), counted(stored.state)
         elif stored is not None:
             self._closed_to = stored.end
-        self._turn: WindowTurn | None = None
+        self._turns: dict[int, WindowTurn | None] = {}  # by lanes, of what runs
         self._unsaved: list[Final] = []
         self._saving = 0
         self._failed_at: Instant = BEGINNING
@@ -79,8 +79,9 @@ class WindowChecker:
         self, batch: Batch, turn: WindowTurn | None, head: MadeRecord | None, now: Instant
     ) -> None:
         """`head`: the first record that was read and is not settled."""
-        self._turn = turn
-        assert not self._unsaved, "goes on before the end of a window is durable"
+        self._turns[batch.lane] = turn
+        if batch.lane == 0:  # the one that has windows
+            assert not self._unsaved, "goes on before the end of a window is durable"
         if turn is None:
             assert self._policy.tumbling_window is None
             assert batch.records
@@ -98,7 +99,7 @@ class WindowChecker:
             self._may_go_on(turn, batch)
 
     def invoked(self, batch: Batch, outcome: Outcome, done: list[int], now: Instant) -> None:
-        turn = self._turn
+        turn = self._turns.pop(batch.lane)
         if turn is None:
             return
         self._counted += done
