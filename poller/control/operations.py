@@ -81,15 +81,17 @@ class Operations:
         )
         entry = Entry(stored, config)
         while True:
-            generation = registry.generation
+            generation, holder = registry.generation, registry.holder(entry.pair)
             spec = self._spec(entry)
             with _in_time(config.source.arn):
-                pins = await _looked_at(spec)
+                pins = await _looked_at(spec, is_new=holder is None)
             await self._check_destination(config)
             async with registry.lock:
                 if registry.generation != generation:
                     continue  # the file was reread meanwhile, and functions may be others now
                 self._refuse_second(entry)
+                if holder is not None:
+                    continue  # it was deleted meanwhile, and this is a new mapping after all
                 with _state_errors():
                     return self._described(entry, await registry.add(entry, spec, pins))
 
@@ -242,12 +244,15 @@ def _matches(entry: Entry, query: ListQuery) -> bool:
     return query.function is None or query.function.names(entry.stored.function_arn)
 
 
-async def _looked_at(spec: Spec) -> Mapping[str, Position] | None:
-    """Find the source of a new mapping; where it starts at LATEST, the positions of now."""
+async def _looked_at(spec: Spec, *, is_new: bool) -> Mapping[str, Position] | None:
+    """Find the source of a mapping; where a new one starts at LATEST, the positions of now.
+
+    To ask for them may take the subscription of a consumer from a mapping that runs.
+    """
     try:
         if not isinstance(spec, StreamSpec):
             await spec.source.check()
-        elif spec.latest:
+        elif spec.latest and is_new:
             return await spec.source.pin()
         else:
             await spec.source.shards()

@@ -105,6 +105,47 @@ async def test_of_two_who_create_the_same_mapping_at_once_one_succeeds():
         assert len(await outside.store.mappings()) == 1
 
 
+async def test_who_creates_a_mapping_that_is_there_pins_nothing():
+    """A consumer has one subscription for a shard: another one would take the running one's."""
+    outside = Outside()
+    pin, pinned = outside.stream.pin, []
+
+    async def noted():
+        pinned.append(outside.clock.now())
+        return await pin()
+
+    outside.stream.pin = noted
+    at_latest = {**ON_STREAM, "StartingPosition": "LATEST"}
+    async with plane(outside) as life:
+        await life.api.create(at_latest)
+        assert len(pinned) == 1
+        assert (await refused(life.api.create(at_latest)))[0] == "ResourceConflictException"
+        outside.stream.outage = "down"
+        code, message = await refused(life.api.create(at_latest))
+        assert (code, message) == ("InvalidParameterValueException", "down")
+        assert len(pinned) == 1
+
+
+async def test_a_mapping_made_while_the_one_before_it_is_deleted_begins_before_the_reply():
+    outside = Outside()
+    listing = outside.stream.shards
+    at_latest = {**ON_STREAM, "StartingPosition": "LATEST"}
+
+    async def slow():
+        await asyncio.sleep(1)
+        return await listing()
+
+    async with plane(outside) as life:
+        before = (await life.api.create(at_latest))["UUID"]
+        await life.settled(before)
+        outside.stream.shards = slow
+        creating = asyncio.create_task(life.api.create(at_latest))
+        await asyncio.sleep(0.5)
+        await life.api.delete(before)
+        made = await creating
+        assert await outside.store.pinned(made["UUID"])
+
+
 async def test_a_mapping_made_while_the_file_is_reread_runs_with_what_is_new():
     outside = Outside()
     outside.stream.put("k", "k:0")
