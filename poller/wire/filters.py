@@ -73,12 +73,9 @@ class Filters:
         self._kind = kind
         self._filters = tuple(Filter(kind, text) for text in texts)
 
-    def accept_in_event(self, record: Mapping[str, Any]) -> bool:
-        """Whether a record of an event is for the function."""
-        return self._accept(seen_in_event(self._kind, record))
-
     def for_records(self, event: Callable[[Any], bytes]) -> Callable[[Any], bool]:
-        """The same of records as this kind of source reads them; `event` makes the event of one."""
+        """Tells of a record, as this kind of source reads it, whether it is for the function;
+        `event` makes the event of one."""
         paths = {
             tuple(field.name.split(".", 2)[:2])
             for each in self._filters

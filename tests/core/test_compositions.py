@@ -5,7 +5,6 @@ The judges of the simulators check every command; here is only what their settin
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from dataclasses import replace
 
@@ -15,10 +14,10 @@ from hypothesis import strategies as st
 from poller.core.policy import QueuePolicy, StreamPolicy
 from poller.lab.checks import StreamChecker
 from poller.lab.simulator import StreamSimulation
-from poller.lab.world import MadeMessage, MadeRecord, StreamWorld, make_records
+from poller.lab.world import MadeMessage, MadeRecord
 from tests.core.queue_lives import SETTINGS, Shape, shapes, simulation
 from tests.core.test_queue_limits import modes
-from tests.core.test_streams import behaviour, policies, worlds
+from tests.core.test_streams import made, policies, worlds
 from tests.core.test_windows import counts, endings
 
 windows = st.sampled_from([None, 1.0, 7.0, 60.0])
@@ -58,23 +57,6 @@ queue_policies = st.builds(
     st.sampled_from([None, 0.5, 3.0, 100.0]),
     st.booleans(),
 )
-
-
-def made(policy: StreamPolicy, shape: Shape) -> StreamWorld:
-    rng = random.Random(shape["seed"])
-    records = make_records(
-        shape["count"],
-        keys=shape["keys"],
-        random=rng,
-        rate=shape["rate"],
-        sizes=shape["sizes"],
-        keyless=shape["keyless"],
-        aggregate=shape["aggregate"],
-        skew=shape["skew"],
-    )
-    endless = policy.retries_max is None and policy.record_age_max is None
-    outcome = behaviour(0 if endless else shape["poison"], shape["flaky"], shape["report"])
-    return StreamWorld(records, outcome, rng, read_failures=shape["read_failures"])
 
 
 @settings(SETTINGS, max_examples=600)

@@ -86,6 +86,7 @@ def made(policy: StreamPolicy, shape: dict, **faults: float | None) -> StreamWor
         rate=shape["rate"],
         sizes=shape["sizes"],
         keyless=shape["keyless"],
+        aggregate=shape.get("aggregate", 1),
         skew=shape.get("skew", 0.0),
     )
     # Without a limit a poison record is tried for ever, as on AWS.

@@ -74,11 +74,11 @@ EVENTS: dict[SourceKind, Callable[[Any], bytes]] = {
 
 
 def accepts(kind: SourceKind, record: Any, *patterns: Any) -> bool:
-    """As a mapping finds it, which is as its events show it."""
-    filters = Filters(kind, [json.dumps(pattern) for pattern in patterns])
-    accepted = filters.for_records(EVENTS[kind])(record)
-    event = json.loads(EVENTS[kind](record))
-    assert filters.accept_in_event(event["Records"][0]) == accepted
+    """As a mapping finds it, which is what `poller filter` says of its event."""
+    texts = [json.dumps(pattern) for pattern in patterns]
+    accepted = Filters(kind, texts).for_records(EVENTS[kind])(record)
+    (in_event,) = json.loads(EVENTS[kind](record))["Records"]
+    assert any(not Filter(kind, text).misses(in_event) for text in texts) == accepted
     return accepted
 
 
