@@ -113,12 +113,7 @@ def misplaced_function(function: FunctionReference, aws: AwsConfig) -> Problem |
 
 
 def settings_of(config: MappingConfig, aws: AwsConfig, line: int) -> MappingSettings:
-    """The mapping of `config`.
-
-    The region is the file's or the environment's, else the one that the mapping names.
-    """
-    region = aws.region or config.function.region or config.source.region
-    arn = config.function.arn(region=region, account=aws.account_id)
+    arn = aws.function_arn(config.function, config.source.region)
     return MappingSettings(
         uuid=mapping_uuid(config.source.arn, arn),
         function=config.function.key,

@@ -26,6 +26,15 @@ class AwsConfig:
     endpoint_url: str | None
     endpoints: Mapping[str, str]
 
+    def function_arn(self, function: FunctionReference, source_region: str) -> str:
+        """The ARN of a function that gets records from there, with the qualifier as given.
+
+        The region is the file's or the environment's, else the one that the reference names, else
+        the source's.
+        """
+        region = self.region or function.region or source_region
+        return function.arn(region=region, account=self.account_id)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerConfig:
@@ -117,16 +126,11 @@ class Settings:
     warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def function_arn(self, function: FunctionReference, source_region: str) -> str | None:
-        """The ARN of a declared function, with the qualifier as given; None if it is not declared.
-
-        The region is the file's or the environment's, else the one that the reference names, else
-        the source's.
-        """
+        """The ARN of a declared function; None if it is not declared."""
         region, account = self.aws.region, self.aws.account_id
         known = (
             function.key in self.functions
             and function.account in {None, account}
             and (region is None or function.region in {None, region})
         )
-        region = region or function.region or source_region
-        return function.arn(region=region, account=account) if known else None
+        return self.aws.function_arn(function, source_region) if known else None
