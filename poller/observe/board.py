@@ -82,6 +82,7 @@ class Board:
         self.now = now
         self.publishing: dict[str, str] = {}  # regions of mappings with metrics for CloudWatch
         self._mappings: dict[str, MappingStatus] = {}
+        self._awaited: set[str] = set()  # those that readiness waits for
         self._ask: dict[str, AskBacklog] = {}
         self._machines: dict[Unit, _Machine] = {}
         self._serving = False
@@ -105,7 +106,7 @@ class Board:
 
         `publishes`: whether its MetricsConfig has EventCount.
         """
-        self._mappings[uuid] = MappingStatus(uuid, function, source_arn, of_file, state, reason)
+        self._put(MappingStatus(uuid, function, source_arn, of_file, state, reason))
         self._forget(uuid)
         if publishes:
             self.publishing[uuid] = parse_source(source_arn).region
@@ -118,19 +119,26 @@ class Board:
         return None if status is None else status.state
 
     def set_state(self, uuid: str, state: str, reason: str = "") -> None:
-        self._mappings[uuid] = replace(self._mappings[uuid], state=state, reason=reason)
-        self._note_readiness()
+        self._put(replace(self._mappings[uuid], state=state, reason=reason))
 
     def mark_polled(self, uuid: str) -> None:
         """For a mapping that has nothing to poll; all others are noticed."""
         status = self._mappings.get(uuid)
         if status is not None and not status.polled:
-            self._mappings[uuid] = replace(status, polled=True)
-            self._note_readiness()
+            self._put(replace(status, polled=True))
 
     def remove_mapping(self, uuid: str) -> None:
         self._mappings.pop(uuid, None)
+        self._awaited.discard(uuid)
         self._forget(uuid)
+        self._note_readiness()
+
+    def _put(self, status: MappingStatus) -> None:
+        self._mappings[status.uuid] = status
+        if status.awaited:
+            self._awaited.add(status.uuid)
+        else:
+            self._awaited.discard(status.uuid)
         self._note_readiness()
 
     def _forget(self, uuid: str) -> None:
@@ -143,7 +151,7 @@ class Board:
         answers = await asyncio.gather(*(_answer(ask) for ask in asked.values()))
         for uuid, backlog in zip(asked, answers, strict=True):
             if uuid in self._mappings:
-                self._mappings[uuid] = replace(self._mappings[uuid], backlog=backlog)
+                self._put(replace(self._mappings[uuid], backlog=backlog))
 
     def mappings(self) -> Sequence[MappingStatus]:
         """In the order in which they were added."""
@@ -219,7 +227,7 @@ class Board:
 
     def _note_readiness(self) -> None:
         if self._serving and not self._was_ready:
-            self._was_ready = not self.awaited()
+            self._was_ready = not self._awaited
 
     # Lag.
 
