@@ -237,17 +237,23 @@ class Board:
         A number is null where nobody can tell: nothing runs, or a queue's age or backlog is not
         known.  The total has the worst of the seconds and the sum of the records.
         """
-        by_mapping: dict[str, list[Running]] = {uuid: [] for uuid in self._mappings}
-        for running in self.running():
-            by_mapping.setdefault(running.unit.mapping, []).append(running)
+        mine = by_mapping(self.running())
         mappings = {
-            uuid: _lag_of(status, by_mapping[uuid]) for uuid, status in self._mappings.items()
+            uuid: _lag_of(status, mine.get(uuid, ())) for uuid, status in self._mappings.items()
         }
         total = {
             "seconds": max(_known(lag["seconds"] for lag in mappings.values()), default=0.0),
             "records": sum(_known(lag["records"] for lag in mappings.values())),
         }
         return {"mappings": mappings, "total": total}
+
+
+def by_mapping(running: Iterable[Running]) -> dict[str, list[Running]]:
+    """The running machines of each mapping that has any."""
+    found: dict[str, list[Running]] = {}
+    for each in running:
+        found.setdefault(each.unit.mapping, []).append(each)
+    return found
 
 
 def waiting_records(status: MappingStatus, running: Iterable[Running]) -> int | None:

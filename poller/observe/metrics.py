@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 from poller import __version__
 from poller.errors import StateError
 
-from .board import Board, Running, waiting_records
+from .board import Board, Running, by_mapping, waiting_records
 from .counters import COUNTERS, Counter
 from .counts import Counts, Histogram
 from .tally import Tally
@@ -140,11 +140,11 @@ class Metrics(Collector):
             "Messages that wait in the queue or here, as far as is known.",
             labels=OF_MAPPING,
         )
+        mine = by_mapping(running)
         for status in self._board.mappings():
             labels = (status.uuid, status.function)
             states.add_metric((*labels, status.source_arn, status.state), 1)
-            mine = (each for each in running if each.unit.mapping == status.uuid)
-            waiting = waiting_records(status, mine)
+            waiting = waiting_records(status, mine.get(status.uuid, ()))
             if waiting is not None:
                 backlog.add_metric(labels, waiting)
         yield states

@@ -9,7 +9,7 @@ from poller.core.model import Seconds
 from poller.interfaces import Unit
 from poller.wire.arns import SourceKind, parse_source
 
-from .board import Board, MappingStatus, Running, waiting_records
+from .board import Board, MappingStatus, Running, by_mapping, waiting_records
 from .counts import Counts
 from .tally import Tally, UnitTally
 
@@ -40,13 +40,10 @@ class Row:
 
 def rows(board: Board, tally: Tally) -> Sequence[Row]:
     """A row for each mapping, in the order in which they were added."""
-    of_mapping: dict[str, list[Running]] = {}
-    for running in board.running():
-        of_mapping.setdefault(running.unit.mapping, []).append(running)
-    mappings = board.mappings()
+    mappings, running = board.mappings(), by_mapping(board.running())
     counts = tally.sums(status.uuid for status in mappings)
     return tuple(
-        _row(status, of_mapping.get(status.uuid, []), counts[status.uuid], tally.units)
+        _row(status, running.get(status.uuid, ()), counts[status.uuid], tally.units)
         for status in mappings
     )
 
