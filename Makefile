@@ -12,6 +12,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
+# Tests mostly wait for servers and processes: two run at one time.  WORKERS=0 runs them in order.
+WORKERS ?= 2
+
 # Further arguments for demo, test and bench: make test ARGS="-k window"
 ARGS ?=
 
@@ -26,7 +29,7 @@ demo: $(VENV)/demo.stamp  ## Run everything on this machine, with nothing to con
 
 test: $(VENV)/dev.stamp  ## Run all tests
 	@$(BIN)/python -m tests.npm.install
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/dev.stamp  ## Run the tests that really wait for minutes
 	@$(BIN)/python -m tests.npm.install
