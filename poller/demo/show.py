@@ -122,7 +122,8 @@ async def _run(
         tasks.start_soon(service.run)
         await service.listening.wait()
         host, port = service.address or ("", 0)
-        console.print(f"poller demo: [bold]http://{host}:{port}[/bold] has /metrics and /lag")
+        address = f"[bold]http://{host}:{port}[/bold]"
+        console.print(f"poller demo: {address} has Lambda's API, /metrics and /lag")
         progress = Progress(service.board, service.tally, title="poller demo")
         async with anyio.create_task_group() as showing:
             showing.start_soon(progress.follow)
