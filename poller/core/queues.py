@@ -180,6 +180,7 @@ class QueueMachine:
             yield from self._release(batch.messages)
         else:
             self._forget(batch.messages)
+            self._receiving.wait_until(again_at)
 
     def _wait(self, asked: Seconds | None, attempts: int) -> Seconds:
         return pause(asked, attempts, self._policy, self._random.random())

@@ -428,6 +428,20 @@ def test_a_refused_batch_is_tried_again_when_another_ends_unless_it_was_said_whe
     assert again == ([five.batches[0].id] if tried else [])
 
 
+@pytest.mark.proves("S8.3.receives")
+def test_nothing_is_received_before_a_function_wants_to_be_asked_again() -> None:
+    """Also where that is later than the refused batch may wait, which is then given up."""
+    machine = QueueMachine(QueuePolicy(batch_size=1, concurrency_start=1, concurrency_max=1))
+    assert machine.handle(Started(), 0.0) == [Receive(1)]
+    message = MadeMessage("m", "m@1", None, 10, 0)
+    commands = machine.handle(Received((message,), 10, 1, 30.0), 0.0)
+    (batch,) = (each.batch for each in commands if isinstance(each, InvokeMessages))
+    assert machine.handle(Invoked(batch.id, Refused("busy", 60.0)), 0.5) == []
+    assert machine.snapshot().in_flight == 0
+    assert machine.deadline() == pytest.approx(60.5)
+    assert machine.handle(Ticked(), 60.5) == [Receive(1)]
+
+
 def test_receives_are_opened_when_the_rate_allows_it() -> None:
     machine = QueueMachine(QueuePolicy(batch_size=1, messages_per_second=1.0))
     assert machine.handle(Started(), 0.0) == [Receive(1)]
