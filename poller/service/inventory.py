@@ -17,6 +17,7 @@ from poller.wire.arns import ArnError, parse_function
 from poller.wire.listed import Listed, read_listed
 
 MAPPINGS_MAX = 10_000
+NO_SUCH_OPERATION = "UnknownOperationException"  # what a poller answers
 _CONFIG = AioConfig(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 3})
 
 
@@ -24,6 +25,7 @@ _CONFIG = AioConfig(connect_timeout=5, read_timeout=30, retries={"total_max_atte
 class _Found:
     mappings: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # by UUID
     remarks: list[str] = field(default_factory=list)
+    mappings_only: bool = False  # there are no functions, as in another poller
 
 
 async def take_inventory(
@@ -44,12 +46,14 @@ async def take_inventory(
             raise PollerError(found.remarks[0])
         listed = [await _listed(client, each, now, found) for each in found.mappings.values()]
         arns = {_key(each.function_arn): each.function_arn for each in listed}
+        known = [await _function(client, arn, found) for arn in arns.values()]
         return Export(
             session.region,
             endpoint_url,
-            [await _function(client, arn) for arn in arns.values()],
+            known,
             listed,
             list(dict.fromkeys(found.remarks)),
+            found.mappings_only,
         )
 
 
@@ -104,11 +108,13 @@ def _key(function_arn: str) -> str:
         raise PollerError(f"the function of a mapping: {error.message}") from None
 
 
-async def _function(client: Any, arn: str) -> KnownFunction:
+async def _function(client: Any, arn: str, found: _Found) -> KnownFunction:
     """What is known of a function; nothing of it keeps a config from being made."""
     try:
         config = await client.get_function_configuration(FunctionName=arn)
     except CallErrors as error:
+        if code_of(error) == NO_SUCH_OPERATION:
+            found.mappings_only = True
         return KnownFunction(arn=arn, why_unknown=reason_of(error))
     try:
         reserved = await client.get_function_concurrency(FunctionName=parse_function(arn).name)

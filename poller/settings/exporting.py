@@ -28,13 +28,18 @@ class KnownFunction:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What is to be written; `remarks` are lines about what could not be found out."""
+    """What is to be written; `remarks` are lines about what could not be found out.
+
+    `mappings_only`: what is at `endpoint_url` has mappings, as another poller does, and neither
+    functions nor sources.
+    """
 
     region: str
     endpoint_url: str | None
     functions: Sequence[KnownFunction]
     mappings: Sequence[Listed]
     remarks: Sequence[str] = ()
+    mappings_only: bool = False
 
 
 def write_config(export: Export) -> str:
@@ -51,9 +56,11 @@ def _lines(export: Export) -> Iterator[str]:
     place = {"region": export.region}
     if account := _account(export):
         place["account_id"] = account
-    if export.endpoint_url is not None:
+    if export.endpoint_url is not None and not export.mappings_only:
         place["endpoint_url"] = export.endpoint_url
     yield from write_entries(place, INDENT)
+    if export.mappings_only:
+        yield f"{INDENT}# endpoint_url: where the streams and queues are, if that is not AWS"
     yield "functions:"
     for function in export.functions:
         yield from _function(function)

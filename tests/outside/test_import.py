@@ -118,6 +118,9 @@ def test_all_pages_of_another_pollers_mappings_are_imported(
     found = {each.pop("EventSourceArn"): each for each in said["mappings"]}
     assert found == dict.fromkeys(queues, wanted)
     assert "# Its timeout is not known: " in text
+    # The sources are not where the mappings are.
+    assert "endpoint_url" not in said["aws"]
+    assert "# endpoint_url: where the streams and queues are" in text
 
 
 def test_several_functions_are_imported_into_one_config(ministack_url: str, tmp_path: Path) -> None:
