@@ -4,7 +4,6 @@ from poller.errors import InvalidConfig
 
 from .functions import undeclared
 from .loading import load, override
-from .templates import Template
 from .values import (
     AwaitedMapping,
     AwsConfig,
@@ -13,6 +12,7 @@ from .values import (
     HandlerConfig,
     MappingSettings,
     Settings,
+    Template,
 )
 
 __all__ = [

@@ -24,9 +24,7 @@ from .functions import read_function
 from .mappings import read_mappings
 from .nodes import Block, Node, Scalar
 from .schema import AwsEntry, read_entry
-from .templates import Joining, Template
-from .templates.parameters import ACCOUNT, REGION
-from .values import AwsConfig, FunctionConfig, MappingSettings, Settings
+from .values import AwsConfig, FunctionConfig, MappingSettings, Settings, Template
 
 ACCOUNT_DEFAULT = "000000000000"
 
@@ -121,6 +119,9 @@ class _Loading:
     def _joined(
         self, template: Template, settings: Settings, blocks: Mapping[str, Node], declared: Block
     ) -> Settings:
+        # Memory that a poller without a template does without.
+        from .templates import Joining  # noqa: PLC0415
+
         joining = Joining(template, settings.aws, declared.entries.keys())
         of_config = self._mappings(blocks, settings.aws, {*declared.entries, *joining.offered})
         joining.use(of_config)
@@ -146,6 +147,8 @@ def _check(*files: ConfigFile) -> None:
 
 def _given_place(file: ConfigFile, aws: AwsConfig, given: Mapping[str, str]) -> AwsConfig:
     """`aws` with the region and the account that --parameter says."""
+    from .templates.parameters import ACCOUNT, REGION  # noqa: PLC0415 - as above
+
     region, account = given.get(REGION, aws.region), given.get(ACCOUNT, aws.account_id)
     try:
         region = region and parse_region(region)

@@ -17,6 +17,14 @@ from poller.wire.arns import FunctionReference, mapping_uuid, parse_source
 from poller.wire.mappings import MappingConfig
 
 
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A template's file and the values of --parameter, by name."""
+
+    path: Path
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AwsConfig:
     """The `aws` block.  `region` is None where neither it nor the environment names one."""

@@ -18,8 +18,7 @@ from poller.wire.starting import StartingPosition
 
 from .dynamodb_streams import DynamoDBStreamsSource
 from .kinesis import AtTimestamp, KinesisSource, Latest, Start, TrimHorizon
-from .kinesis_fanout import SUBSCRIBE_SPACING, KinesisFanoutSource
-from .paces import Paces
+from .paces import SUBSCRIBE_SPACING, Paces
 from .sqs import SqsSource
 
 
@@ -39,6 +38,9 @@ class Sources:
                 client = session.json_client("dynamodbstreams")
                 return DynamoDBStreamsSource(client, stream_arn=source.arn, now=self._now)
             case SourceKind.KINESIS if source.is_consumer:
+                # Memory that a poller without consumers does without.
+                from .kinesis_fanout import KinesisFanoutSource  # noqa: PLC0415
+
                 return KinesisFanoutSource(
                     session.json_client("kinesis"),
                     consumer_arn=source.arn,

@@ -10,7 +10,7 @@ import msgspec
 
 from poller.aws.client import AwsError, JsonClient
 from poller.aws.event_streams import EventStream
-from poller.core.model import Instant, Position, Record, Seconds
+from poller.core.model import Instant, Position, Record
 from poller.core.shards import Shard
 from poller.errors import SourceMissing
 from poller.wire.arns import stream_of
@@ -21,7 +21,6 @@ from .kinesis_fanout_reader import LIFETIME, FanoutReader
 from .kinesis_places import GONE, TIP, Seek
 from .paces import Paces
 
-SUBSCRIBE_SPACING: Seconds = 1.0  # AWS takes one call a second of a consumer and shard
 ACTIVE = "ACTIVE"
 
 

@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 from poller.core.model import Seconds
 
 GET_RECORDS_SPACING: Seconds = 0.2  # AWS answers 5 calls a second of a shard (spec 3.1)
+SUBSCRIBE_SPACING: Seconds = 1.0  # AWS takes one call a second of a consumer and shard
 
 
 class Pace:

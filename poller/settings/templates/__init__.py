@@ -1,5 +1,5 @@
 """SAM and CloudFormation templates: their event source mappings, and the functions of those."""
 
-from .joining import Joining, Template
+from .joining import Joining
 
-__all__ = ["Joining", "Template"]
+__all__ = ["Joining"]

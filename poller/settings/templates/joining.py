@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path as FilePath
+from dataclasses import replace
 
 from poller.core.model import Instant
 from poller.settings.mappings import misplaced_function, settings_of, unknown_function
-from poller.settings.values import AwaitedMapping, AwsConfig, FunctionConfig, MappingSettings
+from poller.settings.values import (
+    AwaitedMapping,
+    AwsConfig,
+    FunctionConfig,
+    MappingSettings,
+    Template,
+)
 from poller.wire.arns import FunctionReference
 from poller.wire.mappings import MappingConfig, parse_mapping
 from poller.wire.problems import Problem
@@ -23,14 +28,6 @@ from .unknown import Unknown
 
 REGION_DEFAULT = "us-east-1"
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A template's file and the values of --parameter, by name."""
-
-    path: FilePath
-    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 class Joining:
