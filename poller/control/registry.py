@@ -86,6 +86,7 @@ class Registry:
         self._entries: dict[str, Entry] = {}
         self._holders: dict[Pair, str] = {}
         self._deleted: dict[str, Entry] = {}  # until nothing of them runs any more
+        self._unsaved: dict[str, str] = {}  # results by UUID
         self._make: MakeSpec | None = None
 
     async def load(self) -> None:
@@ -249,10 +250,11 @@ class Registry:
     # Small things.
 
     async def save_results(self) -> None:
-        """Store how mappings have fared since this was called last.  Raises StateError."""
-        changed = self._results.take_changed()
-        if changed:
-            await self._store.note_results(changed)
+        """Store how mappings have fared since this succeeded last.  Raises StateError."""
+        self._unsaved |= self._results.take_changed()
+        if self._unsaved:
+            await self._store.note_results(self._unsaved)
+            self._unsaved = {}
 
     def _with_result(self, stored: StoredMapping) -> StoredMapping:
         return replace(stored, result=self._results.of(stored.uuid))

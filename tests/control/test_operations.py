@@ -593,3 +593,23 @@ async def test_results_survive_a_restart():
         assert described["LastProcessingResult"] == "PROBLEM: Function call failed"
         assert described["State"] == "Enabled"
     assert (await outside.store.positions(uuid)) in ({}, {"shardId-000000000000": Position()})
+
+
+async def test_results_that_could_not_be_stored_are_stored_once_they_can_be():
+    outside = Outside()
+    outside.stream.put("k", "k:0")
+    async with plane(outside) as life:
+        uuid = (await life.api.create(ON_STREAM))["UUID"]
+        await until(lambda: life.api.get(uuid)["LastProcessingResult"] == "OK")
+        note_results = outside.store.note_results
+
+        async def full(*_: Any) -> None:
+            raise StateError("the disk is full")
+
+        outside.store.note_results = full
+        with pytest.raises(StateError):
+            await life.registry.save_results()
+        outside.store.note_results = note_results
+        await life.registry.save_results()
+        (stored,) = await outside.store.mappings()
+        assert stored.result == "OK"
