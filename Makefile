@@ -58,8 +58,8 @@ conformance: $(VENV)/dev.stamp  ## Write the conformance tables of the README an
 lock: $(VENV)/bin/python  ## Resolve the dependencies of pyproject.toml anew
 	$(PIP) install 'uv>=0.8'
 	$(COMPILE) pyproject.toml --extra demo --group build -o requirements.lock
-	$(COMPILE) pyproject.toml --extra demo --group build --group dev -c requirements.lock \
-		-o requirements-dev.lock
+	$(COMPILE) pyproject.toml --extra demo --extra tracing --group build --group dev \
+		-c requirements.lock -o requirements-dev.lock
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) .npm build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
