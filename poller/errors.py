@@ -33,6 +33,10 @@ class StateError(PollerError):
     """The state store cannot be used: locked, read-only, corrupt, or of a newer version."""
 
 
+class QueueFull(PollerError):
+    """No more asynchronous invocations are taken until some have run: a throttle (429)."""
+
+
 class DestinationError(PollerError):
     """A failure destination did not take a document."""
 

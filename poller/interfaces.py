@@ -18,6 +18,8 @@ from poller.core.steps import (
     Released,
 )
 
+EVENT_BYTES_MAX = 1024 * 1024  # of an asynchronous invocation (spec 12.1)
+
 # Streams and queues.
 
 
@@ -137,6 +139,18 @@ class Target(Protocol):
 
     async def invoke(self, invocation: Invocation) -> Reply:
         """Run the function once.  What goes wrong is a value, never an exception."""
+
+
+class AsyncInvocations(Protocol):
+    """Events that functions declared here are invoked with later (spec 12.4)."""
+
+    async def accept(self, function: str, invocation: Invocation) -> None:
+        """Return once the event is durable: then it leaves only with a result.
+
+        `function`: the key that declares it, such as `orders:live`.  The ARN of `invocation` has
+        the qualifier as it was given.  Events are JSON of up to EVENT_BYTES_MAX.  Raises QueueFull,
+        StateError.
+        """
 
 
 # Failure destinations.
