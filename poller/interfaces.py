@@ -92,40 +92,60 @@ class QueueSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """One synchronous invocation: `event` is the JSON payload, `request_id` a UUID."""
+    """One synchronous invocation: `event` is the JSON payload, `request_id` a UUID.
+
+    `client_context`: base64 of JSON, as X-Amz-Client-Context has it.  `log_tail`: the end of what
+    the function prints is wanted.
+    """
 
     event: bytes
     request_id: str
     function_arn: str
     trace_id: str
+    client_context: str = ""
+    log_tail: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """The function returned; `body` is what it returned, as bytes (perhaps empty)."""
+    """The function returned; `body` is what it returned, as bytes (perhaps empty).
+
+    `log`: the end of what it printed, with Lambda's START, END and REPORT lines, if wanted.
+    """
 
     body: bytes
     executed_version: str = "$LATEST"
+    log: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Errored:
-    """The function was reached and failed: it raised, timed out, exited, answered garbage."""
+    """The function was reached and failed: it raised, timed out, exited, answered garbage.
+
+    `payload`: the error as the function's runtime wrote it, whole; empty where it wrote none.
+    `log`: as in `Ran`.
+    """
 
     error_type: str
     message: str
     function_error: str = "Unhandled"
     status_code: int = 200
     executed_version: str = "$LATEST"
+    payload: bytes = b""
+    log: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class NotReached:
-    """The function never ran; trying again costs nothing.  `throttled`: it said so itself."""
+    """The function never ran; trying again costs nothing.  `throttled`: it said so itself.
+
+    `reason`: of a throttle, in the words of AWS's TooManyRequestsException, if known.
+    """
 
     why: str
     throttled: bool = False
     retry_after: Seconds | None = None
+    reason: str = ""
 
 
 Reply = Ran | Errored | NotReached
@@ -134,7 +154,8 @@ Reply = Ran | Errored | NotReached
 class Target(Protocol):
     """A function, wherever it runs.
 
-    Its timeout, concurrency and connection limits are its own affair; it enforces them.
+    Its timeout and connection limits are its own affair; it enforces them.  How many invocations
+    run at one time is the affair of who calls it.
     """
 
     async def invoke(self, invocation: Invocation) -> Reply:

@@ -159,7 +159,10 @@ class Service:
 
             async def apply(settings: Settings) -> None:
                 settings = streams.resolve(settings)
-                async with functions.changed(settings.functions, _region(settings)) as targets:
+                changed = functions.changed(
+                    settings.functions, _region(settings), concurrency=settings.concurrency
+                )
+                async with changed as targets:
                     make = partial(maker.spec, settings=settings, targets=targets)
                     await registry.claim([_claimed(each) for each in settings.mappings], make)
                 streams.wait_for(settings)

@@ -7,10 +7,13 @@ from .loading import load, override
 from .values import (
     AwaitedMapping,
     AwsConfig,
+    CommandConfig,
     EndpointConfig,
     FunctionConfig,
     HandlerConfig,
+    LambdaConfig,
     MappingSettings,
+    RuntimeApiConfig,
     Settings,
     Template,
 )
@@ -18,11 +21,14 @@ from .values import (
 __all__ = [
     "AwaitedMapping",
     "AwsConfig",
+    "CommandConfig",
     "EndpointConfig",
     "FunctionConfig",
     "HandlerConfig",
     "InvalidConfig",
+    "LambdaConfig",
     "MappingSettings",
+    "RuntimeApiConfig",
     "Settings",
     "Template",
     "load",

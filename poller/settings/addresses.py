@@ -20,16 +20,21 @@ _UNSAFE_IN_URL = re.compile(r"[^\x21-\x7e]")
 
 def parse_listen(text: str) -> tuple[str, int]:
     """Host and port of HOST:PORT, on loopback; port 0 is any free one.  Raises ValueError."""
-    found = _LISTEN.fullmatch(text)
-    if found is None or int(found["port"]) > 65_535:
-        raise ValueError(f"must be HOST:PORT, such as {LISTEN_DEFAULT}")
-    host = found["v6"] or found["host"]
-    if not _is_loopback(host):
+    host, port = parse_address(text, example=LISTEN_DEFAULT)
+    if not is_loopback(host):
         raise ValueError(
             "listening beyond this machine needs auth, which is not supported yet; listen on "
-            f"127.0.0.1:{found['port']}"
+            f"127.0.0.1:{port}"
         )
-    return host, int(found["port"])
+    return host, port
+
+
+def parse_address(text: str, *, example: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT.  Raises ValueError."""
+    found = _LISTEN.fullmatch(text)
+    if found is None or int(found["port"]) > 65_535:
+        raise ValueError(f"must be HOST:PORT, such as {example}")
+    return found["v6"] or found["host"], int(found["port"])
 
 
 def parse_region(text: str) -> str:
@@ -75,7 +80,8 @@ def parse_url(text: str, *, user_allowed: bool) -> str:
     return text
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only programs of this machine reach `host`."""
     if host.lower() == "localhost":
         return True
     try:

@@ -13,19 +13,33 @@ from poller.targets.runtime_environment import MEMORY_DEFAULT
 from poller.wire.arns import LATEST_VERSION, ArnError, parse_function
 from poller.wire.problems import Problem, not_yet
 
+from .addresses import parse_address
 from .nodes import Block, Node
-from .schema import FunctionEntry, read_entry
-from .values import EndpointConfig, FunctionConfig, HandlerConfig
+from .readers import read_entry
+from .schema import RUNTIME_API_EXAMPLE, FunctionEntry, RuntimeApiEntry
+from .values import (
+    CommandConfig,
+    EndpointConfig,
+    FunctionConfig,
+    HandlerConfig,
+    LambdaConfig,
+    Runs,
+    RuntimeApiConfig,
+)
 
 TIMEOUT_DEFAULT = 3.0
-HANDLER_CONCURRENCY_DEFAULT = 10
+LAMBDA_TIMEOUT_DEFAULT = 900.0  # of a function that knows its own
+PROCESSES_DEFAULT = 10
 
-KINDS = ("handler", "url")  # what runs; exactly one of them
-KINDS_NOT_YET = ("command", "runtime_api", "lambda")
-KEYS_NOT_YET = ("async", "auth", "tracing")
-KEYS_OF_KIND = {
-    "handler": frozenset({"environment", "path", "python", "memory"}),
-    "url": frozenset({"headers"}),
+KINDS = ("handler", "command", "url", "runtime_api", "lambda")  # what runs; exactly one of them
+KINDS_NOT_YET = frozenset({"command", "runtime_api", "lambda"})
+KEYS_NOT_YET = frozenset({"async"})
+KINDS_OF_KEY = {
+    "environment": ("handler", "command"),
+    "path": ("handler", "command"),
+    "memory": ("handler", "command"),
+    "python": ("handler",),
+    "headers": ("url",),
 }
 
 
@@ -39,9 +53,8 @@ def read_function(
     if not isinstance(node, Block):
         return [Problem((), "must be a block of keys", f"such as {KINDS[0]}: app.orders.handler")]
     problems = _name_problems(name) + _kind_problems(node)
-    unbuilt = (*KINDS_NOT_YET, *KEYS_NOT_YET)
-    problems += [not_yet((key,)) for key in node.entries if key in unbuilt]
-    known = {key: entry for key, entry in node.entries.items() if key not in unbuilt}
+    problems += [not_yet((key,)) for key in node.entries if key in KINDS_NOT_YET | KEYS_NOT_YET]
+    known = {key: entry for key, entry in node.entries.items() if key not in KEYS_NOT_YET}
     entry = read_entry(FunctionEntry, Block(known, node.line, node.nodes, node.depth))
     match entry:
         case FunctionEntry():
@@ -72,28 +85,49 @@ def _role(account: str) -> str:
 def _function(
     name: str, entry: FunctionEntry, line: int, *, folder: Path, account: str
 ) -> FunctionConfig:
-    runs: HandlerConfig | EndpointConfig
-    concurrency: int | None
-    if entry.handler is not None:
-        concurrency = HANDLER_CONCURRENCY_DEFAULT
-        runs = HandlerConfig(
-            handler=entry.handler,
-            folder=Path(os.path.abspath(folder / (entry.path or "."))),
-            python=_interpreter(entry.python, folder),
-            memory=entry.memory or MEMORY_DEFAULT,
-            environment=MappingProxyType(entry.environment or {}),
-        )
-    else:
-        runs = EndpointConfig(urls=entry.url or (), headers=MappingProxyType(entry.headers or {}))
-        concurrency = len(runs.urls) if runs.emulators else None
+    runs = _runs(entry, folder)
+    timeout = LAMBDA_TIMEOUT_DEFAULT if isinstance(runs, LambdaConfig) else TIMEOUT_DEFAULT
     return FunctionConfig(
         name=name,
-        timeout=entry.timeout or TIMEOUT_DEFAULT,
-        concurrency=entry.concurrency or concurrency,
+        timeout=entry.timeout or timeout,
+        concurrency=entry.concurrency or _concurrency(runs),
         role=entry.role or _role(account),
         runs=runs,
         line=line,
     )
+
+
+def _runs(entry: FunctionEntry, folder: Path) -> Runs:
+    code = Path(os.path.abspath(folder / (entry.path or ".")))
+    memory = entry.memory or MEMORY_DEFAULT
+    environment = MappingProxyType(entry.environment or {})
+    match entry:
+        case FunctionEntry(handler=str(handler)):
+            python = _interpreter(entry.python, folder)
+            return HandlerConfig(
+                handler=handler, folder=code, python=python, memory=memory, environment=environment
+            )
+        case FunctionEntry(command=tuple(arguments)):
+            return CommandConfig(
+                arguments=arguments, folder=code, memory=memory, environment=environment
+            )
+        case FunctionEntry(runtime_api=RuntimeApiEntry(listen=str(listen), allow=allow)):
+            host, port = parse_address(listen, example=RUNTIME_API_EXAMPLE)
+            return RuntimeApiConfig(host=host, port=port, allow=allow or ())
+        case FunctionEntry(lambda_=str(function)):
+            return LambdaConfig(function=function)
+    return EndpointConfig(urls=entry.url or (), headers=MappingProxyType(entry.headers or {}))
+
+
+def _concurrency(runs: Runs) -> int | None:
+    """Most invocations at one time, where the function does not say; None: no limit."""
+    match runs:
+        case HandlerConfig() | CommandConfig():
+            return PROCESSES_DEFAULT
+        case EndpointConfig(urls=urls, emulators=True):
+            return len(urls)
+        case _:
+            return None
 
 
 def _name_problems(name: str) -> list[Problem]:
@@ -110,22 +144,15 @@ def _name_problems(name: str) -> list[Problem]:
 
 def _kind_problems(node: Block) -> list[Problem]:
     """Exactly one key says what runs, and the others go with it."""
-    given = [key for key in (*KINDS, *KINDS_NOT_YET) if key in node.entries]
+    given = [key for key in KINDS if key in node.entries]
     if not given:
         return [Problem((), "says nothing to run", f"write one of {', '.join(KINDS)}")]
     if len(given) > 1:
         return [Problem((), f"has {' and '.join(given)}", "keep one of them")]
-    foreign = {
-        key: kind
-        for kind, keys in KEYS_OF_KIND.items()
-        if kind != given[0]
-        for key in keys
-        if key in node.entries
-    }
     return [
-        Problem((key,), f"is for {foreign[key]} and not for {given[0]}", "remove it")
-        for key in node.entries
-        if key in foreign and given[0] in KINDS
+        Problem((key,), f"is for {' and '.join(kinds)}, not for {given[0]}", "remove it")
+        for key, kinds in KINDS_OF_KEY.items()
+        if key in node.entries and given[0] not in kinds
     ]
 
 

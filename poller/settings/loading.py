@@ -23,12 +23,13 @@ from .file import ConfigFile
 from .functions import read_function
 from .mappings import read_mappings
 from .nodes import Block, Node, Scalar
-from .schema import AwsEntry, read_entry
+from .readers import number, read_entry
+from .schema import CONCURRENCY_MAX, AwsEntry
 from .values import AwsConfig, FunctionConfig, MappingSettings, Settings, Template
 
 ACCOUNT_DEFAULT = "000000000000"
 
-KEYS = ("aws", "state", "listen", "functions", "mappings")
+KEYS = ("aws", "state", "listen", "concurrency", "functions", "mappings")
 KEYS_NOT_YET = ("auth", "tracing")
 REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
@@ -102,6 +103,7 @@ class _Loading:
             listen=_listen(file, blocks.get("listen")),
             functions=_functions(file, declared, self._folder, aws.account_id, self._environ),
             mappings=(),
+            concurrency=_concurrency(file, blocks.get("concurrency")),
         )
         if self._template is not None:
             return self._joined(self._template, settings, blocks, declared)
@@ -221,6 +223,17 @@ def _listen(file: ConfigFile, node: Node | None) -> tuple[str, int]:
     except ValueError as error:
         file.note(Problem(("listen",), str(error)))
         return parse_listen(LISTEN_DEFAULT)
+
+
+def _concurrency(file: ConfigFile, node: Node | None) -> int | None:
+    if node is None:
+        return None
+    try:
+        limit: int = number(1, CONCURRENCY_MAX, int)(node)
+    except ValueError as error:
+        file.note(Problem(("concurrency",), str(error)))
+        return None
+    return limit
 
 
 def _text(file: ConfigFile, key: str, node: Node | None, default: str) -> str:

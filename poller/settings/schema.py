@@ -6,16 +6,18 @@ What is wrong is told without the value where that may be a secret.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
 
 from poller.targets.runtime_environment import RESERVED
-from poller.wire.arns import is_role
-from poller.wire.problems import Path, Problem, shown, unknown_key
+from poller.wire.arns import ArnError, is_role, parse_function
+from poller.wire.problems import unknown_key
 
-from .addresses import parse_account, parse_region, parse_url
-from .nodes import Block, Items, Node, Scalar
+from .addresses import is_loopback, parse_account, parse_address, parse_region, parse_url
+from .nodes import Block, Node, Scalar
+from .readers import Check, Wrong, block, items, key, number, read_entry, text
 
 SERVICES = frozenset(
     (
@@ -32,6 +34,10 @@ SERVICES = frozenset(
     )
 )
 URLS_MAX = 1_000
+CONCURRENCY_MAX = 10_000
+ARGUMENTS_MAX = 1_000
+NETWORKS_MAX = 100
+RUNTIME_API_EXAMPLE = "127.0.0.1:9001"
 
 # What every invocation says itself, and what frames it.
 RESERVED_HEADERS = frozenset(
@@ -52,97 +58,78 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
-Check = Callable[[str], str]
-"""Text as it is to be, mostly unchanged.  Raises ValueError."""
-
-Reader = Callable[[Node], Any]
-"""What a node says.  Raises ValueError, or Wrong for what lies further down."""
-
-
-class Wrong(ValueError):
-    """`problems` in a block or a list, their paths from there."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__()
-        self.problems = problems
-
-
-def _attempt(read: Callable[[Any], Any], given: Any, path: Path, problems: list[Problem]) -> Any:
-    """What `read` makes of what stands at `path`; None where it is wrong, which is noted."""
-    try:
-        return read(given)
-    except Wrong as wrong:
-        problems += [problem.below(*path) for problem in wrong.problems]
-    except ValueError as error:
-        problems.append(Problem(path, str(error)))
-    return None
-
-
-def _text(check: Check = str) -> Reader:
-    """A scalar's text as it is written, so that an account id may stand without quotes."""
-
-    def read(node: Node) -> str:
-        match node:
-            case Scalar(substituted=False, value=None):
-                raise ValueError('has no value; "" would be empty text')
-            case Scalar(text=text):
-                return check(text)
-            case _:
-                raise ValueError(f"must be text, not {_kind(node)}")
-
-    return read
-
-
-def _number(low: int, high: int, kind: type[int] | type[float]) -> Reader:
-    def read(node: Node) -> int | float:
-        number = node.value if isinstance(node, Scalar) else None
-        match number:
-            case bool():
-                pass
-            case int() if low <= number <= high:
-                return kind(number)
-            case float() if low <= number <= high and kind is float:
-                return number
-        what = "a whole number" if kind is int else "a number"
-        given = shown(number) if isinstance(node, Scalar) else _kind(node)
-        raise ValueError(f"must be {what} from {low} to {high}, not {given}")
-
-    return read
-
-
-def _block(name: Check, value: Reader) -> Reader:
-    """A block of any keys that `name` takes."""
-
-    def read(node: Node) -> dict[str, Any]:
-        if not isinstance(node, Block):
-            raise ValueError(f"must be a block of keys, not {_kind(node)}")
-        problems: list[Problem] = []
-        values = {
-            _attempt(name, key, (key,), problems): _attempt(value, entry.node, (key,), problems)
-            for key, entry in node.entries.items()
-        }
-        if problems:
-            raise Wrong(problems)
-        return values
-
-    return read
-
 
 def _urls(node: Node) -> tuple[str, ...]:
-    url = _text(lambda text: parse_url(text, user_allowed=True))
-    match node:
-        case Scalar():
-            return (url(node),)
-        case Items(items=items) if 0 < len(items) <= URLS_MAX:
-            problems: list[Problem] = []
-            read = tuple(
-                _attempt(url, item, (index,), problems) for index, item in enumerate(items)
-            )
-            if problems:
+    url = text(lambda given: parse_url(given, user_allowed=True))
+    what = f"a URL or a list of 1 to {URLS_MAX} of them"
+    if isinstance(node, Scalar):
+        return (url(node),)
+    urls: tuple[str, ...] = items(url, most=URLS_MAX, what=what)(node)
+    if not urls:
+        raise ValueError(f"must be {what}")
+    return urls
+
+
+def _arguments(node: Node) -> tuple[str, ...]:
+    """A program and its arguments: a list, or text that is split as a shell splits it."""
+    what = "a program with its arguments, as text or as a list"
+    if isinstance(node, Scalar):
+        arguments = _split(text(_without_nul)(node))
+    else:
+        arguments = items(text(_without_nul), most=ARGUMENTS_MAX, what=what)(node)
+    if not arguments or not arguments[0]:
+        raise ValueError(f"must be {what}")
+    return arguments
+
+
+def _split(given: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(given))
+    except ValueError as error:
+        raise ValueError(f"cannot be split into arguments: {error}") from None
+
+
+def _runtime_api(node: Node) -> RuntimeApiEntry:
+    """HOST:PORT, or a block of that and of the networks that runtimes may come from."""
+    if isinstance(node, Block):
+        match read_entry(RuntimeApiEntry, node):
+            case RuntimeApiEntry() as entry:
+                pass
+            case problems:
                 raise Wrong(problems)
-            return read
-        case _:
-            raise ValueError(f"must be a URL or a list of 1 to {URLS_MAX} of them")
+    else:
+        entry = RuntimeApiEntry(listen=text(_runtime_address)(node))
+    if entry.listen is None:
+        raise ValueError(f"has no listen; such as listen: {RUNTIME_API_EXAMPLE}")
+    host, port = parse_address(entry.listen, example=RUNTIME_API_EXAMPLE)
+    if not is_loopback(host) and not entry.allow:
+        raise ValueError(
+            "whoever connects receives records, so beyond this machine it needs the networks that "
+            f"runtimes come from; such as {{listen: {host}:{port}, allow: [10.0.0.0/8]}}"
+        )
+    return entry
+
+
+def _runtime_address(given: str) -> str:
+    _, port = parse_address(given, example=RUNTIME_API_EXAMPLE)
+    if port == 0:
+        raise ValueError("must name a port, which the runtimes are told")
+    return given
+
+
+def _network(given: str) -> str:
+    try:
+        return str(ip_network(given))
+    except ValueError:
+        raise ValueError("must be a network, such as 10.0.0.0/8 or 10.1.2.3") from None
+
+
+def _function(given: str) -> str:
+    try:
+        parse_function(given)
+    except ArnError as error:
+        raise ValueError(f"{error.message}; {error.remedy}") from None
+    return given
 
 
 def _matching(pattern: re.Pattern[str], message: str) -> Check:
@@ -186,9 +173,9 @@ def _header_value(text: str) -> str:
     return text
 
 
-def _variable_value(text: str) -> str:
+def _without_nul(text: str) -> str:
     if "\0" in text:
-        raise ValueError("has a NUL character, which no environment can")
+        raise ValueError("has a NUL character, which no program can be given")
     return text
 
 
@@ -199,65 +186,38 @@ def _service(name: str) -> str:
     return name
 
 
-def _key(read: Reader) -> Any:
-    """A key that `read` reads; None where it is absent."""
-    return field(default=None, metadata={"read": read})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsEntry:
+    region: str | None = key(text(parse_region))
+    account_id: str | None = key(text(parse_account))
+    endpoint_url: str | None = key(text(_endpoint))
+    endpoints: Mapping[str, str] | None = key(block(_service, text(_endpoint)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AwsEntry:
-    region: str | None = _key(_text(parse_region))
-    account_id: str | None = _key(_text(parse_account))
-    endpoint_url: str | None = _key(_text(_endpoint))
-    endpoints: Mapping[str, str] | None = _key(_block(_service, _text(_endpoint)))
+class RuntimeApiEntry:
+    listen: str | None = key(text(_runtime_address))
+    allow: tuple[str, ...] | None = key(
+        items(text(_network), most=NETWORKS_MAX, what="a list of networks, such as [10.0.0.0/8]")
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class FunctionEntry:
     """Every key of a function that is built; `functions` knows which go together."""
 
-    handler: str | None = _key(
-        _text(_matching(_HANDLER, "must be MODULE.NAME, such as app.orders.handler"))
+    handler: str | None = key(
+        text(_matching(_HANDLER, "must be MODULE.NAME, such as app.orders.handler"))
     )
-    url: tuple[str, ...] | None = _key(_urls)
-    timeout: float | None = _key(_number(1, 900, float))
-    concurrency: int | None = _key(_number(1, 10_000, int))
-    role: str | None = _key(_text(_role))
-    environment: Mapping[str, str] | None = _key(_block(_variable, _text(_variable_value)))
-    path: str | None = _key(_text())
-    python: str | None = _key(_text())
-    memory: int | None = _key(_number(128, 10_240, int))
-    headers: Mapping[str, str] | None = _key(_block(_header, _text(_header_value)))
-
-
-Entry = TypeVar("Entry", AwsEntry, FunctionEntry)
-
-
-def read_entry(kind: type[Entry], node: Block) -> Entry | list[Problem]:
-    """`node` as `kind`, or everything that is wrong with it: known keys first, in their order."""
-    readers: dict[str, Reader] = {each.name: each.metadata["read"] for each in fields(kind)}
-    problems: list[Problem] = []
-    values = {
-        key: _attempt(read, node.entries[key].node, (key,), problems)
-        for key, read in readers.items()
-        if key in node.entries
-    }
-    problems += [unknown_key((key,), readers.keys()) for key in node.entries if key not in readers]
-    return problems or kind(**values)
-
-
-def _kind(node: Node) -> str:
-    """What kind of value it is, without showing it."""
-    match node:
-        case Items():
-            return "a list"
-        case Block():
-            return "a block of keys"
-        case Scalar(value=None):
-            return "nothing"
-        case Scalar(value=str()):
-            return "text"
-        case Scalar(value=bool()):
-            return "true or false"
-        case Scalar():
-            return "a number"
+    command: tuple[str, ...] | None = key(_arguments)
+    url: tuple[str, ...] | None = key(_urls)
+    runtime_api: RuntimeApiEntry | None = key(_runtime_api)
+    lambda_: str | None = key(text(_function), "lambda")
+    timeout: float | None = key(number(1, 900, float))
+    concurrency: int | None = key(number(1, CONCURRENCY_MAX, int))
+    role: str | None = key(text(_role))
+    environment: Mapping[str, str] | None = key(block(_variable, text(_without_nul)))
+    path: str | None = key(text())
+    python: str | None = key(text())
+    memory: int | None = key(number(128, 10_240, int))
+    headers: Mapping[str, str] | None = key(block(_header, text(_header_value)))

@@ -72,6 +72,41 @@ class EndpointConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommandConfig:
+    """A program that speaks the Lambda Runtime API, with `folder` as its code.
+
+    `arguments`: the program and its own, as given.  `memory`: MB, as told to the function.
+    """
+
+    arguments: tuple[str, ...] = field(repr=False)
+    folder: Path
+    memory: int
+    environment: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeApiConfig:
+    """Where runtimes that somebody else starts find the Runtime API.
+
+    `allow`: the networks they may come from, as CIDR; on loopback it may be empty.
+    """
+
+    host: str
+    port: int
+    allow: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LambdaConfig:
+    """A function behind an Invoke API: a name or an ARN, with version or alias."""
+
+    function: str
+
+
+Runs = HandlerConfig | CommandConfig | EndpointConfig | RuntimeApiConfig | LambdaConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionConfig:
     """A declared function.  `name` is its key: `orders`, `orders:live`.  `concurrency`: None is
     without limit.  `role`: the ARN that events name as `invokeIdentityArn`."""
@@ -80,7 +115,7 @@ class FunctionConfig:
     timeout: Seconds
     concurrency: int | None
     role: str
-    runs: HandlerConfig | EndpointConfig
+    runs: Runs
     line: int = field(compare=False, repr=False)
 
 
@@ -119,7 +154,8 @@ class AwaitedMapping:
 class Settings:
     """A whole config, with the template that goes with it.
 
-    `state`: `sqlite:` and an absolute path.  `listen`: host and port.  `notes`: lines that are
+    `state`: `sqlite:` and an absolute path.  `listen`: host and port.  `concurrency`: most
+    invocations of all functions together; None is without limit.  `notes`: lines that are
     worth reading though nothing is wrong.  `warnings`: lines about what is probably not meant,
     which a mapping that runs says itself.
     """
@@ -129,6 +165,7 @@ class Settings:
     listen: tuple[str, int]
     functions: Mapping[str, FunctionConfig]
     mappings: tuple[MappingSettings, ...]
+    concurrency: int | None = None
     awaited: tuple[AwaitedMapping, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)

@@ -1,7 +1,7 @@
 """The addresses of one HTTP function: which of them takes the next invocation, and when.
 
 Least busy first, then the one that rested longest.  An address that refused is passed over for a
-while as long as another one works.  Where all that may run are running, invocations wait in turn.
+while as long as another one works.  Where every emulator is busy, invocations wait in turn.
 """
 
 from __future__ import annotations
@@ -53,12 +53,10 @@ class Address:
 
 
 class Addresses:
-    """Hands out addresses, at most `concurrency` at one time (None: without a limit)."""
+    """Hands out addresses."""
 
-    def __init__(self, addresses: Sequence[Address], concurrency: int | None) -> None:
+    def __init__(self, addresses: Sequence[Address]) -> None:
         self._addresses = addresses
-        self._concurrency = concurrency
-        self._busy = 0
         self._turns = 0
         self._waiting: deque[asyncio.Future[Address]] = deque()
 
@@ -83,7 +81,6 @@ class Addresses:
     def give_back(self, address: Address) -> None:
         """The invocation has ended; the next one that waits takes its place."""
         address.busy -= 1
-        self._busy -= 1
         while self._waiting and (best := self._best()) is not None:
             waiter = self._waiting.popleft()
             if not waiter.done():
@@ -99,8 +96,6 @@ class Addresses:
         return any(address.avoided_until <= now for address in self._addresses)
 
     def _best(self) -> Address | None:
-        if self._concurrency is not None and self._busy >= self._concurrency:
-            return None
         now = asyncio.get_running_loop().time()
         working = [address for address in self._addresses if address.avoided_until <= now]
         free = [address for address in working or self._addresses if not address.is_full]
@@ -108,7 +103,6 @@ class Addresses:
 
     def _occupy(self, address: Address) -> Address:
         self._turns += 1
-        self._busy += 1
         address.busy += 1
         address.turn = self._turns
         return address

@@ -39,7 +39,6 @@ class HttpEndpoint:
     """A Target at one or more URLs, each with connections that are kept; async context manager.
 
     `timeout`: the function's, in seconds, from when an endpoint takes the request.
-    `concurrency`: most invocations at one time, None for no limit but the emulators' own.
     `headers` go along with every request.  Raises ConfigError for what cannot be used.
     """
 
@@ -48,7 +47,6 @@ class HttpEndpoint:
         urls: Sequence[str],
         *,
         timeout: Seconds,
-        concurrency: int | None,
         headers: Mapping[str, str],
         now: Callable[[], Instant],
         ssl: tls.SSLContext | None = None,
@@ -59,7 +57,7 @@ class HttpEndpoint:
         self._now = now
         self._all = [Address(url, ssl=ssl) for url in urls]
         self._headers = _fixed_headers(headers, self._all)
-        self._addresses = Addresses(self._all, concurrency)
+        self._addresses = Addresses(self._all)
         self._resources = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -83,10 +81,8 @@ class HttpEndpoint:
         for _ in self._all:
             address = await self._addresses.take()
             if address is None:
-                return NotReached(
-                    f"as many invocations as allowed were running for {PATIENCE:g} s",
-                    throttled=True,
-                )
+                why = f"every emulator was busy for {PATIENCE:g} s"
+                return NotReached(why, throttled=True)
             try:
                 return await self._post(address, invocation)
             except NotConnected as error:

@@ -24,7 +24,6 @@ from .runtime_environment import RuntimeEnvironment, log_stream_name
 from .runtime_process import Launch, RuntimeProcess
 from .start_gate import Failure, StartGate
 
-SLOT_WAIT: Seconds = 1.0  # over `concurrency`, before an invocation counts as throttled
 STOP_GRACE: Seconds = 0.5  # between SIGTERM and SIGKILL
 KILL_WAIT: Seconds = 5.0  # for the kernel to end what was killed
 
@@ -44,7 +43,7 @@ class PythonHandler:
 
     `handler`: package.module.name.  `python`: the interpreter, which must have awslambdaric; one
     with a slash is relative to `path`.  `path`: the folder of the code.  `timeout`: of one
-    invocation.  `concurrency`: most processes at work.  `environment`, `memory`: see
+    invocation.  `environment`, `memory`: see
     RuntimeEnvironment.  `on_output` gets each line that the processes print.
     Raises ConfigError for an environment that cannot be.
     """
@@ -57,7 +56,6 @@ class PythonHandler:
         python: str,
         path: Path,
         timeout: Seconds,
-        concurrency: int,
         environment: Mapping[str, str],
         memory: int | None,
         region: str,
@@ -67,7 +65,6 @@ class PythonHandler:
         folder = path.absolute()
         self._name = name
         self._timeout = timeout
-        self._concurrency = concurrency
         self._now = now
         self._environment = RuntimeEnvironment(
             name, handler, str(folder), region, memory, environment
@@ -80,7 +77,6 @@ class PythonHandler:
             now,
             on_output,
         )
-        self._slots = asyncio.Semaphore(concurrency)
         self._gate: StartGate[_Ready] = StartGate(name, self._start)
         self._started = 0
         self._closed = False
@@ -105,17 +101,8 @@ class PythonHandler:
 
     async def invoke(self, invocation: Invocation) -> Reply:
         """Run the handler once, in a process that is idle or in a new one."""
-        try:
-            async with asyncio.timeout(SLOT_WAIT):
-                await self._slots.acquire()
-        except TimeoutError:
-            why = f"function {self._name} is running {self._concurrency} times already"
-            return NotReached(why, throttled=True)
-        try:
-            reply = await self._invoke_warm(invocation)
-            return await self._invoke_cold(invocation) if reply is None else reply
-        finally:
-            self._slots.release()
+        reply = await self._invoke_warm(invocation)
+        return await self._invoke_cold(invocation) if reply is None else reply
 
     async def _invoke_warm(self, invocation: Invocation) -> Reply | None:
         """None if there is no idle process, or none that lives to take it."""

@@ -55,7 +55,7 @@ async def kinesis_ten_lanes(url: str, seconds: float) -> Sample:
 
 
 async def kinesis_to_http(url: str, seconds: float) -> Sample:
-    endpoint = HttpEndpoint([url], timeout=TIMEOUT, concurrency=None, headers={}, now=time.time)
+    endpoint = HttpEndpoint([url], timeout=TIMEOUT, headers={}, now=time.time)
     async with endpoint as target:
         return await _kinesis(url, seconds, target)
 

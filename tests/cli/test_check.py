@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,8 @@ import yaml
 from poller.cli import check
 from poller.settings import HandlerConfig, load
 from poller.settings.loading import KEYS
-from poller.settings.schema import AwsEntry, FunctionEntry
+from poller.settings.readers import keys_of
+from poller.settings.schema import AwsEntry, FunctionEntry, RuntimeApiEntry
 from poller.wire.mappings import APPLIES_TO, SourceKind
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -63,7 +63,8 @@ def test_the_annotated_config_has_every_setting() -> None:
             "Tags",
         }
     }
-    of_blocks = {field.name for entry in (AwsEntry, FunctionEntry) for field in fields(entry)}
+    entries = (AwsEntry, FunctionEntry, RuntimeApiEntry)
+    of_blocks = {key for entry in entries for key in keys_of(entry)}
     keys = {*KEYS, *of_blocks, *of_streams_and_queues}
     assert {key for key in keys if f"{key}:" not in text} == set()
 

@@ -84,6 +84,7 @@ aws:
   endpoints: {{kinesis: ${{KINESIS}}}}
 state: sqlite:code/poller.db
 listen: "[::1]:9310"
+concurrency: 100
 functions:
   orders:live:
     url: http://127.0.0.1:8080/orders
@@ -115,6 +116,7 @@ mappings:
         ),
         state=f"sqlite:{folder}/code/poller.db",
         listen=("::1", 9310),
+        concurrency=100,
         functions={
             "orders:live": FunctionConfig(
                 name="orders:live",
@@ -158,7 +160,7 @@ mappings:
             ),
         ),
     )
-    assert [mapping.line for mapping in settings.mappings] == [18, 21]
+    assert [mapping.line for mapping in settings.mappings] == [19, 22]
     assert "secret" not in repr(settings)
 
 
@@ -227,7 +229,8 @@ def test_the_region_of_functions_is_the_files_the_environments_or_the_sources(
          ["2: listen: is there twice, first on line 1; keep one"]),
         ("\n\nmapping: []\n", ["3: mapping: unknown key; did you mean mappings?"]),
         ("zzz: 1\n",
-         ["1: zzz: unknown key; known here: aws, functions, listen, mappings, state"]),
+         ["1: zzz: unknown key; known here: aws, concurrency, functions, listen, mappings, "
+          "state"]),
         ("auth: none\n", ["1: auth: auth is not supported yet; remove it"]),
         ("tracing: {}\n", ["1: tracing: tracing is not supported yet; remove it"]),
         ("listen: ${PORT}\n",
@@ -442,8 +445,10 @@ def test_every_key_of_a_handler_is_kept(folder: Path) -> None:
     ("text", "expected"),
     [
         ("5", [": must be a block of keys; such as handler: app.orders.handler"]),
-        ("{}", [": says nothing to run; write one of handler, url"]),
-        ("{timeout: 3}", [": says nothing to run; write one of handler, url"]),
+        ("{}",
+         [": says nothing to run; write one of handler, command, url, runtime_api, lambda"]),
+        ("{timeout: 3}",
+         [": says nothing to run; write one of handler, command, url, runtime_api, lambda"]),
         ("{handler: a.b, url: http://h}", [": has handler and url; keep one of them"]),
         ("{handler: a.b, command: [x]}",
          [": has handler and command; keep one of them",
@@ -453,8 +458,6 @@ def test_every_key_of_a_handler_is_kept(folder: Path) -> None:
          [".runtime_api: runtime_api is not supported yet; remove it"]),
         ("{lambda: orders}", [".lambda: lambda is not supported yet; remove it"]),
         ("{url: http://h, async: {}}", [".async: async is not supported yet; remove it"]),
-        ("{url: http://h, auth: {}}", [".auth: auth is not supported yet; remove it"]),
-        ("{url: http://h, tracing: x}", [".tracing: tracing is not supported yet; remove it"]),
         ("{url: http://h, handlr: a.b}", [".handlr: unknown key; did you mean handler?"]),
         ("{url: http://h, timeout: 0}", [".timeout: must be a number from 1 to 900, not 0"]),
         ("{url: http://h, timeout: 901}", [".timeout: must be a number from 1 to 900, not 901"]),
@@ -488,14 +491,15 @@ def test_every_key_of_a_handler_is_kept(folder: Path) -> None:
         ("{handler: a.b, python: no-such-python}",
          [".python: is no program; name an interpreter on PATH, or its path"]),
         ("{handler: a.b, headers: {a: b}}",
-         [".headers: is for url and not for handler; remove it"]),
+         [".headers: is for url, not for handler; remove it"]),
         ("{url: http://h, environment: {}}",
-         [".environment: is for handler and not for url; remove it"]),
-        ("{url: http://h, path: code}", [".path: is for handler and not for url; remove it"]),
+         [".environment: is for handler and command, not for url; remove it"]),
+        ("{url: http://h, path: code}",
+         [".path: is for handler and command, not for url; remove it"]),
         ("{url: http://h, python: python3}",
-         [".python: is for handler and not for url; remove it"]),
+         [".python: is for handler, not for url; remove it"]),
         ("{url: http://h, memory: 128}",
-         [".memory: is for handler and not for url; remove it"]),
+         [".memory: is for handler and command, not for url; remove it"]),
         ("{url: []}", [".url: must be a URL or a list of 1 to 1000 of them"]),
         ("{url: {}}", [".url: must be a URL or a list of 1 to 1000 of them"]),
         ("{url: ['http://h', 'h']}",
@@ -516,7 +520,7 @@ def test_every_key_of_a_handler_is_kept(folder: Path) -> None:
         ("{handler: a.b, environment: {A: }}",
          ['.environment.A: has no value; "" would be empty text']),
         ("{handler: a.b, environment: {A: \"\\0\"}}",
-         [".environment.A: has a NUL character, which no environment can"]),
+         [".environment.A: has a NUL character, which no program can be given"]),
     ],
 )  # fmt: skip
 def test_each_wrong_key_of_a_function_is_told(folder: Path, text: str, expected: list[str]) -> None:

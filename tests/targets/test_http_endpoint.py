@@ -13,7 +13,7 @@ import pytest
 
 from poller.errors import ConfigError
 from poller.interfaces import Errored, Invocation, NotReached, Ran, Reply
-from poller.targets.http_addresses import EMULATOR_PATH, PATIENCE
+from poller.targets.http_addresses import EMULATOR_PATH
 from poller.targets.http_endpoint import HttpEndpoint
 from tests.transport.certificates import self_signed
 from tests.transport.peers import OK, Peer, Server, Talk, answering, serving
@@ -26,12 +26,9 @@ ARN = "arn:aws:lambda:us-east-1:000000000000:function:orders"
 def endpoint(
     *urls: str,
     timeout: float = 10.0,
-    concurrency: int | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> HttpEndpoint:
-    return HttpEndpoint(
-        urls, timeout=timeout, concurrency=concurrency, headers=headers or {}, now=lambda: NOW
-    )
+    return HttpEndpoint(urls, timeout=timeout, headers=headers or {}, now=lambda: NOW)
 
 
 def invocation(event: bytes = b"{}") -> Invocation:
@@ -217,10 +214,10 @@ async def test_invocations_share_connections() -> None:
     assert server.connections == 2
 
 
-async def test_a_cancelled_invocation_closes_its_connection_and_frees_its_slot() -> None:
+async def test_a_cancelled_invocation_closes_its_connection() -> None:
     gate = Gate()
 
-    async with serving(gate.talk) as server, endpoint(server.origin, concurrency=1) as function:
+    async with serving(gate.talk) as server, endpoint(server.origin) as function:
         first = asyncio.ensure_future(function.invoke(invocation()))
         await soon(lambda: gate.running == 1)
         first.cancel()
@@ -231,29 +228,7 @@ async def test_a_cancelled_invocation_closes_its_connection_and_frees_its_slot()
     assert (first.cancelled(), reply) == (True, Ran(b"ok"))
 
 
-async def test_over_its_concurrency_a_function_is_waited_for_and_then_throttled() -> None:
-    gate = Gate()
-    loop = asyncio.get_running_loop()
-
-    async with serving(gate.talk) as server, endpoint(server.origin, concurrency=2) as function:
-        running = [asyncio.ensure_future(function.invoke(invocation())) for _ in range(2)]
-        await soon(lambda: gate.running == 2)
-        began = loop.time()
-        late = await function.invoke(invocation())
-        waited = loop.time() - began
-        waiting = [asyncio.ensure_future(function.invoke(invocation())) for _ in range(3)]
-        await asyncio.sleep(0)
-        waiting[1].cancel()
-        gate.opened.set()
-        replies = await asyncio.gather(*running, waiting[0], waiting[2])
-
-    assert late == NotReached("as many invocations as allowed were running for 1 s", True)
-    assert waited >= PATIENCE * 0.99
-    assert replies == [Ran(b"ok")] * 4
-    assert (gate.running_max, len(server.requests)) == (2, 4)
-
-
-async def test_without_a_concurrency_everything_runs_at_once() -> None:
+async def test_without_an_emulator_everything_runs_at_once() -> None:
     gate = Gate()
 
     async with serving(gate.talk) as server, endpoint(server.origin) as function:
@@ -364,7 +339,6 @@ async def test_a_function_behind_tls_is_a_function(tmp_path: Path) -> None:
         HttpEndpoint(
             [server.origin],
             timeout=10,
-            concurrency=None,
             headers={},
             now=lambda: NOW,
             ssl=contexts.client,

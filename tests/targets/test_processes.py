@@ -17,8 +17,8 @@ import pytest
 
 from poller.errors import ConfigError
 from poller.interfaces import Errored, NotReached, Ran
-from poller.targets import processes, runtime_process, start_gate
-from tests.targets.python_handlers import HANDLERS, TIMEOUT, Output, is_alive, python_handler
+from poller.targets import runtime_process, start_gate
+from tests.targets.python_handlers import HANDLERS, Output, is_alive, python_handler
 from tests.targets.runtimes import ARN, invocation
 from tests.waiting import soon
 
@@ -252,37 +252,15 @@ async def test_an_initialisation_without_end_is_a_timeout(monkeypatch: pytest.Mo
     assert reply == Errored("Sandbox.Timedout", "Task timed out after 0.10 seconds")
 
 
-async def test_as_many_run_at_one_time_as_concurrency_allows(tmp_path: Path) -> None:
+async def test_each_invocation_at_one_time_has_a_process_of_its_own(tmp_path: Path) -> None:
     event = json.dumps({"folder": str(tmp_path), "count": 10}).encode()
-    async with python_handler("meeting.handler", concurrency=10) as function:
+    async with python_handler("meeting.handler") as function:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(function.invoke(invocation(event))) for _ in range(10)]
         replies = {task.result() for task in running}
 
     assert len(replies) == 10
     assert {type(reply) for reply in replies} == {Ran}
-
-
-async def test_over_concurrency_an_invocation_waits_and_then_counts_as_throttled(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(processes, "SLOT_WAIT", 0.05)
-    event = json.dumps({"folder": str(tmp_path), "count": 2}).encode()
-    async with (
-        python_handler("meeting.handler", concurrency=1) as function,
-        asyncio.TaskGroup() as tasks,
-    ):
-        first = tasks.create_task(function.invoke(invocation(event)))
-        await soon(lambda: any(tmp_path.iterdir()))
-        second = await function.invoke(invocation(event))
-        monkeypatch.setattr(processes, "SLOT_WAIT", TIMEOUT)
-        third = tasks.create_task(function.invoke(invocation(event)))
-        await asyncio.sleep(0)
-        (tmp_path / "another").touch()
-
-    assert second == NotReached("function orders is running 1 times already", throttled=True)
-    assert first.result() == third.result()
-    assert isinstance(first.result(), Ran)
 
 
 async def test_a_process_that_ends_while_it_is_idle_costs_nothing() -> None:

@@ -1,0 +1,38 @@
+"""The lines with which Lambda frames what a function prints: START, END and REPORT."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from poller.core.model import Seconds
+
+
+def start_line(request_id: str, version: str) -> str:
+    return f"START RequestId: {request_id} Version: {version}"
+
+
+def end_line(request_id: str) -> str:
+    return f"END RequestId: {request_id}"
+
+
+def report_line(
+    request_id: str,
+    *,
+    duration: Seconds,
+    memory: int,
+    memory_used: int | None = None,
+    init_duration: Seconds | None = None,
+) -> str:
+    """`memory` and `memory_used` are MB; what is None is left out."""
+    milliseconds = duration * 1000
+    fields = [
+        f"REPORT RequestId: {request_id}",
+        f"Duration: {milliseconds:.2f} ms",
+        f"Billed Duration: {ceil(milliseconds)} ms",
+        f"Memory Size: {memory} MB",
+    ]
+    if memory_used is not None:
+        fields.append(f"Max Memory Used: {memory_used} MB")
+    if init_duration is not None:
+        fields.append(f"Init Duration: {init_duration * 1000:.2f} ms")
+    return "\t".join(fields) + "\t"
