@@ -90,7 +90,9 @@ def _function(function: KnownFunction) -> Iterator[str]:
         if value
     ]
     there = f"  There: {', '.join(known)}." if known else ""
-    yield f"{inside}# Write its address, or a handler: and its path: instead.{there}"
+    deployed = _key(function.arn)
+    yield f"{inside}# Write its address; or instead of it a handler: or command: with its path:, or"
+    yield f"{inside}# lambda: {deployed}, which calls it where it is.{there}"
     if function.why_unknown:
         yield f"{inside}# Its timeout is not known: {_remark(function.why_unknown)}"
     yield f"{inside}url: {PLACEHOLDER_URL}"

@@ -79,7 +79,7 @@ class _Reading:
         self._logical = logical
         self._resource = resource
         self._properties = resource.properties
-        self._declare = f"declare {one_line(logical)} in CONFIG, with url: and where it answers"
+        self._declare = f"declare {one_line(logical)} in CONFIG, with what runs it"
 
     def block(self) -> Block:
         """Raises _Wrong for the first thing that keeps it from running here."""

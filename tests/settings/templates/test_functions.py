@@ -125,7 +125,7 @@ def test_a_function_of_cloudformation_runs_from_its_folder(tmp_path: Path) -> No
 def test_what_cannot_run_yet_is_one_line_with_the_remedy(
     tmp_path: Path, text: str, said: str
 ) -> None:
-    remedy = "; declare Worker in CONFIG, with url: and where it answers"
+    remedy = "; declare Worker in CONFIG, with what runs it"
     assert lines(tmp_path, text) == [f"template.yaml:{said.format(R=RESOURCES)}{remedy}"]
 
 
