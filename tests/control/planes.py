@@ -24,7 +24,8 @@ from poller.observe.cloudwatch import EventMetrics
 from poller.observe.decisions import Decisions
 from poller.observe.results import Results
 from poller.observe.tally import Tally
-from poller.sources.memory import MemoryQueue, MemoryStream
+from poller.sources.memory import MemoryStream
+from poller.sources.memory_queue import MemoryQueue
 from poller.stores.memory import MemoryStore
 from poller.wire.arns import FunctionReference, mapping_uuid
 from poller.wire.mappings import MappingConfig, parse_mapping

@@ -16,7 +16,8 @@ from poller.engine.specs import QueueSpec, StreamSpec
 from poller.interfaces import Errored, NotReached, Ran, Reply
 from poller.observe.cloudwatch import EventMetrics
 from poller.observe.tally import Tally
-from poller.sources.memory import MemoryQueue, MemoryStream
+from poller.sources.memory import MemoryStream
+from poller.sources.memory_queue import MemoryQueue
 from tests.engine.worlds import Call, make_world, until
 from tests.observe.values import reports
 

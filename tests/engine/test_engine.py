@@ -10,7 +10,8 @@ import pytest
 
 from poller.errors import StateError
 from poller.interfaces import Errored, NotReached, Ran, Reply
-from poller.sources.memory import MemoryQueue, MemoryStream
+from poller.sources.memory import MemoryStream
+from poller.sources.memory_queue import MemoryQueue
 from poller.stores.memory import MemoryStore
 from tests.engine.worlds import Call, make_world, until
 

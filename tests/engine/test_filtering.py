@@ -11,7 +11,8 @@ import pytest
 
 from poller.interfaces import Errored, Ran
 from poller.observe.tally import Tally
-from poller.sources.memory import MemoryQueue, MemoryStream
+from poller.sources.memory import MemoryStream
+from poller.sources.memory_queue import MemoryQueue
 from tests.engine.worlds import World, make_world, until
 
 pytestmark = pytest.mark.looptime

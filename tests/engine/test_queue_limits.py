@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from poller.interfaces import Errored, Ran
-from poller.sources.memory import MemoryQueue
+from poller.sources.memory_queue import MemoryQueue
 from tests.engine.worlds import make_world, until
 
 pytestmark = pytest.mark.looptime

@@ -10,7 +10,8 @@ import pytest
 from poller.core.policy import QueuePolicy
 from poller.errors import SourceMissing, StateError
 from poller.interfaces import NotReached, Ran
-from poller.sources.memory import MemoryQueue, MemoryStream
+from poller.sources.memory import MemoryStream
+from poller.sources.memory_queue import MemoryQueue
 from poller.stores.memory import MemoryStore
 from tests.engine.worlds import make_world, until
 

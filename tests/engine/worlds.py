@@ -17,7 +17,8 @@ from poller.engine.specs import QueueSpec, StreamSpec
 from poller.engine.supervisor import Supervisor
 from poller.interfaces import Errored, Failure, Invocation, Observer, Ran, Reply, StoredMapping
 from poller.observe.board import Board
-from poller.sources.memory import MemoryQueue, MemoryStream
+from poller.sources.memory import MemoryStream
+from poller.sources.memory_queue import MemoryQueue
 from poller.stores.memory import MemoryStore
 
 EPOCH = 1_700_000_000.0

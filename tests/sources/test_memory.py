@@ -13,7 +13,8 @@ from poller.core.shards import Shard
 from poller.core.steps import Deleted, Fetched, FetchFailed, Received, ReceiveFailed
 from poller.errors import SourceMissing
 from poller.interfaces import ShardReader
-from poller.sources.memory import MemoryQueue, MemoryStream
+from poller.sources.memory import MemoryStream
+from poller.sources.memory_queue import MemoryQueue
 
 
 class Clock:
