@@ -94,8 +94,8 @@ class QueueSource(Protocol):
 class Invocation:
     """One synchronous invocation: `event` is the JSON payload, `request_id` a UUID.
 
-    `client_context`: base64 of JSON, as X-Amz-Client-Context has it.  `log_tail`: the end of what
-    the function prints is wanted.
+    `trace_id`: an X-Ray header, `traceparent`: W3C's.  `client_context`: base64 of JSON, as
+    X-Amz-Client-Context has it.  `log_tail`: the end of what the function prints is wanted.
     """
 
     event: bytes
@@ -104,6 +104,7 @@ class Invocation:
     trace_id: str
     client_context: str = ""
     log_tail: bool = False
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +153,8 @@ Reply = Ran | Errored | NotReached
 
 
 class Target(Protocol):
-    """A function, wherever it runs.
-
-    Its timeout and connection limits are its own affair; it enforces them.  How many invocations
-    run at one time is the affair of who calls it.
-    """
+    """A function, wherever it runs.  Its timeout and connection limits are its own affair; how many
+    invocations run at one time is that of who calls it."""
 
     async def invoke(self, invocation: Invocation) -> Reply:
         """Run the function once.  What goes wrong is a value, never an exception."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from poller.core.model import Instant, Message, Outcome, Record, Refused, WindowTurn
+from poller.core.model import Instant, MessageBatch, Outcome, Record, Refused, WindowTurn
 from poller.core.steps import Invoke
-from poller.interfaces import Errored, Invocation, NotReached, Ran
+from poller.interfaces import Errored, Invocation, NotReached, Ran, Unit
 from poller.wire.failures import InvocationReport
 from poller.wire.response_lint import examine_queue, examine_stream
 from poller.wire.responses import error_outcome, queue_outcome, stream_outcome, window_outcome
 from poller.wire.windows import in_window
 
 from .specs import QueueSpec, StreamSpec
+from .tracing import Tracer
 
 
 def new_id() -> str:
@@ -21,12 +22,6 @@ def new_id() -> str:
     text = os.urandom(16).hex()
     variant = "89ab"[int(text[16], 16) & 3]
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
-
-
-def trace_id(request_id: str, now: Instant) -> str:
-    """An X-Ray header for an invocation that nothing traces (spec 11.2)."""
-    digits = request_id.replace("-", "")
-    return f"Root=1-{int(now):08x}-{digits[8:]};Parent={digits[:16]};Sampled=0"
 
 
 def event_of(
@@ -39,11 +34,15 @@ def event_of(
     return in_window(event, window, shard=shard, source_arn=spec.stored.source_arn)
 
 
-async def invoke_records(spec: StreamSpec, shard: str, invoke: Invoke, now: Instant) -> Outcome:
-    request_id, records = new_id(), invoke.batch.records
-    event = event_of(spec, shard, records, invoke.window)
+async def invoke_records(
+    spec: StreamSpec, unit: Unit, invoke: Invoke, tracer: Tracer, now: Instant
+) -> Outcome:
+    request_id, batch = new_id(), invoke.batch
+    records = batch.records
+    event = event_of(spec, unit.shard, records, invoke.window)
+    trace, parent = tracer.invoking(unit, batch, request_id, now)
     reply = await spec.target.invoke(
-        Invocation(event, request_id, spec.stored.function_arn, trace_id(request_id, now))
+        Invocation(event, request_id, spec.stored.function_arn, trace, traceparent=parent)
     )
     match reply:
         case Ran(body, version):
@@ -61,11 +60,14 @@ async def invoke_records(spec: StreamSpec, shard: str, invoke: Invoke, now: Inst
             return _refused(reply)
 
 
-async def invoke_messages(spec: QueueSpec, messages: Sequence[Message], now: Instant) -> Outcome:
-    request_id = new_id()
+async def invoke_messages(
+    spec: QueueSpec, unit: Unit, batch: MessageBatch, tracer: Tracer, now: Instant
+) -> Outcome:
+    request_id, messages = new_id(), batch.messages
     event = spec.source.event(messages)
+    trace, parent = tracer.invoking(unit, batch, request_id, now)
     reply = await spec.target.invoke(
-        Invocation(event, request_id, spec.stored.function_arn, trace_id(request_id, now))
+        Invocation(event, request_id, spec.stored.function_arn, trace, traceparent=parent)
     )
     match reply:
         case Ran(body):

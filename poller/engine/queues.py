@@ -69,8 +69,8 @@ class QueueRun:
             case Receive(limit):
                 return self._filtering.marked(await source.receive(limit))
             case InvokeMessages(batch):
-                now = self._shared.clock.now()
-                outcome = await invoke_messages(self._spec, batch.messages, now)
+                now, tracer = self._shared.clock.now(), self._shared.tracer
+                outcome = await invoke_messages(self._spec, self._unit, batch, tracer, now)
                 return Invoked(batch.id, outcome)
             case Delete(messages):
                 return await source.delete(messages)

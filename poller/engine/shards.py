@@ -84,8 +84,8 @@ class ShardRun:
     async def _perform(self, command: Command) -> Fact:
         match command:
             case Invoke(batch):
-                now = self._shared.clock.now()
-                outcome = await invoke_records(self._spec, self._shard, command, now)
+                now, tracer = self._shared.clock.now(), self._shared.tracer
+                outcome = await invoke_records(self._spec, self._unit, command, tracer, now)
                 return Invoked(batch.id, outcome)
             case Checkpoint(position):
                 await self._save(position)

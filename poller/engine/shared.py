@@ -13,19 +13,24 @@ from poller.observe.board import Board
 
 from .budget import ByteBudget
 from .clock import Clock
+from .tracing import Tracer, Untraced
 
 log = logging.getLogger("poller.engine")
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """One for each process.  `observers` see every step of every machine, as the board does."""
+    """One for each process.  `observers` see every step of every machine, as the board does.
+
+    `tracer` says in which trace an invocation runs.
+    """
 
     clock: Clock
     store: Store
     board: Board
     observers: Sequence[Observer] = ()
     budget: ByteBudget = field(default_factory=ByteBudget)
+    tracer: Tracer = field(default_factory=Untraced)
 
     def saw(self, unit: Unit, fact: Any, commands: Sequence[Any], now: Instant) -> None:
         self.board.saw(unit, fact, commands, now)

@@ -46,6 +46,7 @@ RESERVED_HEADERS = frozenset(
         "content-length",
         "content-type",
         "lambda-runtime-deadline-ms",
+        "traceparent",
         "transfer-encoding",
         "x-amz-invoked-function-arn",
         "x-amzn-requestid",

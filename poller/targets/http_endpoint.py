@@ -29,6 +29,7 @@ OURS = frozenset(
     {
         "x-amzn-requestid",
         "x-amzn-trace-id",
+        "traceparent",
         "x-amz-invoked-function-arn",
         "lambda-runtime-deadline-ms",
     }
@@ -126,6 +127,8 @@ class HttpEndpoint:
             ("X-Amz-Invoked-Function-Arn", invocation.function_arn),
             ("Lambda-Runtime-Deadline-Ms", str(deadline_ms)),
         ]
+        if invocation.traceparent:
+            headers.append(("traceparent", invocation.traceparent))
         if address.authorization is not None:
             headers.append(("Authorization", address.authorization))
         return headers

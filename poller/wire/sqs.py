@@ -44,12 +44,17 @@ def effective_visibility(queue_timeout: int, window: Seconds, function_timeout: 
 
 
 class QueueMessage(Struct, gc=False, frozen=True):
-    """One received message; `json` is what it is in an event."""
+    """One received message; `json` is what it is in an event.
+
+    `trace_header` and `traceparent` are the traces that its producer named, X-Ray's way and W3C's.
+    """
 
     id: str
     receipt: str
     group: str | None
     json: bytes
+    trace_header: str | None = None
+    traceparent: str | None = None
 
     @property
     def size(self) -> int:
@@ -81,15 +86,14 @@ class QueueCodec:
         return b'{"Records":[' + b",".join([message.json for message in messages]) + b"]}"
 
     def _message(self, received: _Received) -> QueueMessage:
+        sent = received.MessageAttributes or {}
+        traceparent = sent.get("traceparent")
         record = _EventMessage(
             messageId=received.MessageId,
             receiptHandle=received.ReceiptHandle,
             body=received.Body,
             attributes=received.Attributes or {},
-            messageAttributes={
-                name: _event_attribute(attribute)
-                for name, attribute in (received.MessageAttributes or {}).items()
-            },
+            messageAttributes={name: _event_attribute(each) for name, each in sent.items()},
             md5OfMessageAttributes=received.MD5OfMessageAttributes or self._no_md5,
             md5OfBody=received.MD5OfBody,
             eventSourceARN=self._arn,
@@ -100,6 +104,8 @@ class QueueCodec:
             received.ReceiptHandle,
             record.attributes.get("MessageGroupId") if self.fifo else None,
             _ENCODER.encode(record),
+            record.attributes.get("AWSTraceHeader"),
+            None if traceparent is None else traceparent.StringValue,
         )
 
 

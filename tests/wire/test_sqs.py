@@ -40,6 +40,21 @@ def event(codec: QueueCodec, *messages: dict[str, Any]) -> dict[str, Any]:
     return json.loads(codec.event(codec.messages(reply(*messages))))
 
 
+def test_a_message_knows_the_traces_that_its_producer_named() -> None:
+    traced = message(
+        Attributes={"AWSTraceHeader": "Root=1-5"},
+        MessageAttributes={"traceparent": {"StringValue": "00-5", "DataType": "String"}},
+    )
+    binary = message(
+        MessageAttributes={"traceparent": {"BinaryValue": "AAE=", "DataType": "Binary"}}
+    )
+    found = [
+        (each.trace_header, each.traceparent)
+        for each in CODEC.messages(reply(traced, binary, message()))
+    ]
+    assert found == [("Root=1-5", "00-5"), (None, None), (None, None)]
+
+
 def test_an_event_is_what_aws_sends_byte_for_byte() -> None:
     received = message(
         Attributes={"ApproximateReceiveCount": "1", "SentTimestamp": "1545082649183"},
