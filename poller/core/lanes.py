@@ -178,7 +178,8 @@ class Lane:
             taken = self._take_within(windows, now, flush)
         if taken is None:
             return None
-        return Batch(self._new_id(), self._index, taken.items, taken.places, taken.closed_by)
+        items, places, closed_by, added_at = taken
+        return Batch(self._new_id(), self._index, items, places, closed_by, since=added_at)
 
     def _take_within(
         self, windows: Windows, now: Instant, flush: bool

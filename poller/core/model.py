@@ -72,7 +72,8 @@ class Batch:
     `attempts` counts every try and sets the backoff; `invocations` counts the tries that reached
     the function, which is what MaximumRetryAttempts limits.  They differ because a refused
     invocation spends no retry.  Both start anew after progress and after a split.  A batch without
-    records is the final invocation of a tumbling window.
+    records is the final invocation of a tumbling window.  `since`: when its first record was read;
+    that decides nothing, and is for whoever looks on.
     """
 
     id: int
@@ -82,17 +83,22 @@ class Batch:
     closed_by: ClosedBy
     attempts: int = 0
     invocations: int = 0
+    since: Instant = field(default=BEGINNING, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class MessageBatch:
-    """Queue messages that go to the function together, before `expires_at` if possible."""
+    """Queue messages that go to the function together, before `expires_at` if possible.
+
+    `since`: as for stream records.
+    """
 
     id: int
     messages: Sequence[Message]
     expires_at: Instant
     closed_by: ClosedBy
     attempts: int = 0
+    since: Instant = field(default=BEGINNING, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

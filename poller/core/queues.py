@@ -241,7 +241,8 @@ class QueueMachine:
         return self._waiting.due_at()
 
     def _batch(self, taken: Taken[Message, Instant]) -> MessageBatch:
-        return MessageBatch(next(self._ids), taken.items, min(taken.places), taken.closed_by)
+        items, places, closed_by, added_at = taken
+        return MessageBatch(next(self._ids), items, min(places), closed_by, since=added_at)
 
     def _is_fresh(self, taken: Taken[Message, Instant], batch: MessageBatch, now: Instant) -> bool:
         """A run that outlives the visibility timeout would be repeated elsewhere meanwhile."""

@@ -77,6 +77,7 @@ def part(batch: Batch, start: int, end: int, *, anew: bool) -> Batch:
         ClosedBy.RETRY if anew else batch.closed_by,
         0 if anew else batch.attempts,
         0 if anew else batch.invocations,
+        batch.since,
     )
 
 
