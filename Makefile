@@ -19,10 +19,11 @@ WORKERS ?= 2
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: bugs conformance help demo test test-slow lint format bench lock clean
+.PHONY: bugs conformance help demo test test-slow test-container test-deploy lint format bench lock \
+	clean
 
 help:  ## Say what the targets do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/demo.stamp  ## Run everything on this machine, with nothing to configure
 	@$(BIN)/poller demo --for 20 $(ARGS)
@@ -34,6 +35,12 @@ test: $(VENV)/dev.stamp  ## Run all tests
 test-slow: $(VENV)/dev.stamp  ## Run the tests that really wait for minutes
 	@$(BIN)/python -m tests.npm.install
 	@$(BIN)/pytest -m slow $(ARGS)
+
+test-container: $(VENV)/dev.stamp  ## Build the image and run it (minutes; as root, on Debian)
+	@$(BIN)/pytest -m container tests/containers $(ARGS)
+
+test-deploy: $(VENV)/dev.stamp  ## Check deploy/ with the tools it is for (minutes; needs Go)
+	@$(BIN)/pytest -m deploy tests/deploy $(ARGS)
 
 lint: $(VENV)/dev.stamp  ## Check style, types and layers
 	$(BIN)/ruff check
@@ -60,9 +67,13 @@ lock: $(VENV)/bin/python  ## Resolve the dependencies of pyproject.toml anew
 	$(COMPILE) pyproject.toml --extra demo --group build -o requirements.lock
 	$(COMPILE) pyproject.toml --extra demo --extra tracing --group build --group dev \
 		-c requirements.lock -o requirements-dev.lock
+	$(COMPILE) --group pyproject.toml:build -c requirements-dev.lock -o deploy/image/build.lock
+	$(COMPILE) pyproject.toml --extra tracing -c requirements-dev.lock \
+		-o deploy/image/requirements.lock
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) .npm build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .npm .containers .deploy build dist .mypy_cache .ruff_cache .hypothesis \
+		.import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

@@ -29,7 +29,13 @@ PLACES = re.compile(
 )
 ADDRESS = re.compile(r"https?://|--(extra-)?index-url|--find-links|\"resolved\"")
 RECORDED = "recorded"  # the folder of what others wrote
-LOCKS = ["requirements.lock", "requirements-dev.lock", "tests/npm/package-lock.json"]
+LOCKS = [
+    "requirements.lock",
+    "requirements-dev.lock",
+    "deploy/image/requirements.lock",
+    "deploy/image/build.lock",
+    "tests/npm/package-lock.json",
+]
 
 
 def tracked() -> list[Path]:
