@@ -64,6 +64,16 @@ class Histogram:
         self.total += value
 
 
+def cumulative(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
+    """Buckets as Prometheus counts them, each with all that lie below it, and the sum."""
+    buckets: list[tuple[str, float]] = []
+    seen = 0
+    for bound, count in zip((*histogram.bounds, float("inf")), histogram.counts, strict=True):
+        seen += count
+        buckets.append(("+Inf" if bound == float("inf") else str(bound), seen))
+    return buckets, histogram.total
+
+
 class Histograms:
     """Of one mapping with one function: per shard there would be too many series."""
 

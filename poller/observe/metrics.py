@@ -1,7 +1,8 @@
 """What Prometheus scrapes: the counts of the tally, and gauges read from the board when asked.
 
 Every name begins with `poller_`.  Series have the labels mapping (UUID), function and shard (empty
-for a queue); histograms and gauges of a whole mapping have no shard.  Nothing is stored here.
+for a queue); histograms and gauges of a whole mapping have no shard, those of a declared function
+(`poller_function_...`) have its key alone.  Nothing is stored here.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from poller.errors import StateError
 
 from .board import Board, Running, by_mapping, waiting_records
 from .counters import COUNTERS, Counter
-from .counts import Counts, Histogram
+from .counts import Counts, cumulative
+from .function_counts import FunctionTally
+from .function_metrics import function_metrics
 from .tally import Tally
 
 OF_MAPPING = ("mapping", "function")
@@ -34,17 +37,23 @@ OF_SHARD = ("mapping", "function", "shard")
 
 
 class Metrics(Collector):
-    """Reads `tally` and `board` when scraped.
+    """Reads `tally`, `board` and `functions` when scraped.
 
     `count_kept` tells how many failure documents the state store keeps (`Store.count_kept`).
     """
 
     def __init__(
-        self, tally: Tally, board: Board, *, count_kept: Callable[[], Awaitable[int]] | None = None
+        self,
+        tally: Tally,
+        board: Board,
+        functions: FunctionTally,
+        *,
+        count_kept: Callable[[], Awaitable[int]] | None = None,
     ) -> None:
         self.registry = CollectorRegistry()
         self._tally = tally
         self._board = board
+        self._functions = functions
         self._count_kept = count_kept
         self._kept: int | None = None
         self.registry.register(self)
@@ -73,6 +82,7 @@ class Metrics(Collector):
             yield _gauge(name, text, ((each, value(each)) for each in running))
         yield from self._tallied_gauges(running)
         yield from self._mapping_gauges(running)
+        yield from function_metrics(self._functions)
         if self._kept is not None:
             yield GaugeMetricFamily(
                 "poller_kept_failures",
@@ -100,8 +110,8 @@ class Metrics(Collector):
             labels=OF_MAPPING,
         )
         for labels, histograms in self._tally.histograms.items():
-            duration.add_metric(labels, *_cumulative(histograms.duration))
-            sizes.add_metric(labels, *_cumulative(histograms.batch_records))
+            duration.add_metric(labels, *cumulative(histograms.duration))
+            sizes.add_metric(labels, *cumulative(histograms.batch_records))
         yield duration
         yield sizes
 
@@ -173,16 +183,6 @@ def _counter(counter: Counter, units: Sequence[tuple[tuple[str, ...], Counts]]) 
         for value, field in counter.fields:
             family.add_metric((*of_shard, value)[: len(labels)], getattr(counts, field))
     return family
-
-
-def _cumulative(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
-    """Buckets as Prometheus counts them, each with all that lie below it, and the sum."""
-    buckets: list[tuple[str, float]] = []
-    seen = 0
-    for bound, count in zip((*histogram.bounds, float("inf")), histogram.counts, strict=True):
-        seen += count
-        buckets.append(("+Inf" if bound == float("inf") else str(bound), seen))
-    return buckets, histogram.total
 
 
 _OF_SNAPSHOT: tuple[tuple[str, str, Callable[[Running], float | None]], ...] = (

@@ -7,26 +7,38 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from poller.core.model import Instant
+import anyio
+
+from poller.core.model import Instant, Seconds
 from poller.interfaces import Target
+from poller.observe.function_counts import FunctionTally
 from poller.settings import EndpointConfig, FunctionConfig, HandlerConfig
 from poller.targets.http_endpoint import HttpEndpoint
-from poller.targets.limited import OWN_REASON, TOTAL_REASON, Limited, Slots
+from poller.targets.limited import OWN_REASON, PATIENCE, TOTAL_REASON, Limited, Slots
+
+MARGIN: Seconds = 5.0  # beyond its timeout, for a function that ends
 
 
 @dataclass(frozen=True, slots=True)
 class _Open:
     config: FunctionConfig
-    target: Target
+    target: Limited
+    own: Slots
     resources: AsyncExitStack
 
 
 class Functions:
-    """The targets of all declared functions.  Use `open_functions`."""
+    """The targets of all declared functions, counted in `tally`.  Use `open_functions`."""
 
-    def __init__(self, now: Callable[[], Instant], on_output: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        now: Callable[[], Instant],
+        on_output: Callable[[str], None],
+        tally: FunctionTally,
+    ) -> None:
         self._now = now
         self._on_output = on_output
+        self._tally = tally
         self._total = Slots(None, whose="functions are", reason=TOTAL_REASON)
         self._open: dict[str, _Open] = {}
 
@@ -43,9 +55,7 @@ class Functions:
         made: dict[str, _Open] = {}
         try:
             for name in configs.keys() - kept.keys():
-                resources = AsyncExitStack()
-                target = await resources.enter_async_context(self._make(configs[name], region))
-                made[name] = _Open(configs[name], self._limited(configs[name], target), resources)
+                made[name] = await self._opened(configs[name], region)
             now = kept | made
             yield {name: each.target for name, each in now.items()}
         except BaseException:
@@ -53,17 +63,26 @@ class Functions:
             raise
         gone = [each for name, each in self._open.items() if name not in kept]
         self._open = now
+        self._tally.keep(now.keys())
+        for each in now.values():
+            each.own.change(each.config.concurrency)
         self._total.change(concurrency)
+        await asyncio.gather(*(_let_end(each) for each in gone))
         await _close(gone)
 
     async def close_all(self) -> None:
         await _close(self._open.values())
         self._open = {}
 
-    def _limited(self, config: FunctionConfig, target: Target) -> Target:
-        whose = f"function {config.name} is"
-        own = Slots(config.concurrency, whose=whose, reason=OWN_REASON)
-        return Limited(target, own=own, total=self._total)
+    async def _opened(self, config: FunctionConfig, region: str) -> _Open:
+        """A function behind its limit, which one that it replaces shares with it."""
+        resources = AsyncExitStack()
+        target = await resources.enter_async_context(self._make(config, region))
+        before, whose = self._open.get(config.name), f"function {config.name} is"
+        own = before.own if before else Slots(config.concurrency, whose=whose, reason=OWN_REASON)
+        observer = self._tally.of(config.name)
+        limited = Limited(target, own=own, total=self._total, observer=observer)
+        return _Open(config, limited, own, resources)
 
     def _make(self, config: FunctionConfig, region: str) -> AbstractAsyncContextManager[Target]:
         match config.runs:
@@ -94,15 +113,21 @@ class Functions:
                 raise AssertionError(f"settings refuse {type(unbuilt).__name__}")
 
 
+async def _let_end(function: _Open) -> None:
+    """Wait for the invocations that a function still has, which no mapping waited for."""
+    with anyio.move_on_after(function.config.timeout + PATIENCE + MARGIN):
+        await function.target.emptied()
+
+
 async def _close(functions: Collection[_Open]) -> None:
     await asyncio.gather(*(each.resources.aclose() for each in functions))
 
 
 @asynccontextmanager
 async def open_functions(
-    now: Callable[[], Instant], on_output: Callable[[str], None]
+    now: Callable[[], Instant], on_output: Callable[[str], None], tally: FunctionTally
 ) -> AsyncIterator[Functions]:
-    functions = Functions(now, on_output)
+    functions = Functions(now, on_output, tally)
     try:
         yield functions
     finally:

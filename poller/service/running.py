@@ -33,6 +33,7 @@ from poller.observe.advice import Advice
 from poller.observe.board import Board
 from poller.observe.cloudwatch import EventMetrics
 from poller.observe.decisions import Decisions
+from poller.observe.function_counts import FunctionTally
 from poller.observe.metrics import Metrics
 from poller.observe.publishing import publishing
 from poller.observe.results import Results
@@ -73,6 +74,7 @@ class Service:
         self.clock = Clock()
         self.board = Board(self.clock.now)
         self.tally = Tally()
+        self.functions = FunctionTally()
         self.address: tuple[str, int] | None = None
         self.listening = anyio.Event()
         self.stopped = anyio.Event()
@@ -140,7 +142,9 @@ class Service:
         async with AsyncExitStack() as stack:
             store = await stack.enter_async_context(_open_store(settings.state))
             sessions = await stack.enter_async_context(Sessions(settings.aws))
-            functions = await stack.enter_async_context(open_functions(now, self._on_output))
+            functions = await stack.enter_async_context(
+                open_functions(now, self._on_output, self.functions)
+            )
             delivery = self._delivery(store, sessions)
             maker = SpecMaker(sessions, delivery, now=now)
             results, published = Results(), EventMetrics(self.tally, self.board.publishing)
@@ -181,7 +185,7 @@ class Service:
         self, stack: AsyncExitStack, store: Store, registry: Registry, delivery: Delivery
     ) -> None:
         host, port = self._settings.listen
-        metrics = Metrics(self.tally, self.board, count_kept=store.count_kept)
+        metrics = Metrics(self.tally, self.board, self.functions, count_kept=store.count_kept)
         around = Surroundings(
             now=self.clock.now,
             function_arn=self._function_arn,

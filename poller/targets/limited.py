@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from typing import Protocol
 
 from poller.core.model import Seconds
 from poller.interfaces import Invocation, NotReached, Reply, Target
@@ -16,6 +18,22 @@ WAITING_MAX = 1000  # invocations that wait for one limit
 
 OWN_REASON = "ReservedFunctionConcurrentInvocationLimitExceeded"
 TOTAL_REASON = "ConcurrentInvocationLimitExceeded"
+
+
+class FunctionObserver(Protocol):
+    """Told how the invocations of one function fare.
+
+    The Observer of what machines do sees those of mappings alone.
+    """
+
+    def throttled(self) -> None:
+        """An invocation found no free slot."""
+
+    def began(self) -> None:
+        """One has its slots and goes to the function."""
+
+    def ended(self, reply: Reply | None, seconds: Seconds) -> None:
+        """One that began has ended, after `seconds`; None: it was given up from outside."""
 
 
 class Slots:
@@ -36,8 +54,8 @@ class Slots:
         self.limit = limit
         self._pass_on()
 
-    async def take(self, patience: Seconds) -> bool:
-        """Whether there was a slot in time; it is to be given back."""
+    async def take(self, until: float) -> bool:
+        """Whether there was a slot before the loop's time is `until`; it is to be given back."""
         if not self._waiting and self._has_room():
             self.busy += 1
             return True
@@ -46,7 +64,7 @@ class Slots:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout_at(until):
                 await turn
         except TimeoutError:
             self._leave(turn)
@@ -86,23 +104,65 @@ class Slots:
 class Limited:
     """The Target that a declared function is for everybody: `target` behind its limits.
 
-    `own` are the function's slots, `total` those of all functions together.
+    `own` are the function's slots, `total` those of all functions together.  `observer` is told of
+    every invocation: this is the one place that all of them pass, those of mappings, of the Invoke
+    API and asynchronous ones.
     """
 
-    def __init__(self, target: Target, *, own: Slots, total: Slots) -> None:
+    def __init__(
+        self, target: Target, *, own: Slots, total: Slots, observer: FunctionObserver
+    ) -> None:
         self._target = target
         self._own = own
         self._total = total
+        self._observer = observer
+        self._inside = 0  # invocations that run or wait
+        self._emptied: asyncio.Future[None] | None = None
 
     async def invoke(self, invocation: Invocation) -> Reply:
-        if not await self._own.take(PATIENCE):
-            return self._own.refusal()
+        time = asyncio.get_running_loop().time
+        self._inside += 1
         try:
-            if not await self._total.take(PATIENCE):
-                return self._total.refusal()
-            try:
-                return await self._target.invoke(invocation)
-            finally:
-                self._total.give_back()
+            full = await self._enter(time() + PATIENCE)
+            if full is not None:
+                self._observer.throttled()
+                return full.refusal()
+            return await self._run(invocation, time)
         finally:
+            self._inside -= 1
+            if self._emptied is not None and not self._inside:
+                self._emptied.set_result(None)
+                self._emptied = None
+
+    async def emptied(self) -> None:
+        """Return once none of its invocations runs or waits; one caller at a time."""
+        if self._inside:
+            self._emptied = asyncio.get_running_loop().create_future()
+            await self._emptied
+
+    async def _run(self, invocation: Invocation, time: Callable[[], float]) -> Reply:
+        reply: Reply | None = None
+        began = time()
+        self._observer.began()
+        try:
+            reply = await self._target.invoke(invocation)
+            return reply
+        finally:
+            self._observer.ended(reply, time() - began)
+            self._total.give_back()
             self._own.give_back()
+
+    async def _enter(self, until: float) -> Slots | None:
+        """Take a slot of both kinds; which kind there was none of in time, if so."""
+        own, total = self._own, self._total
+        if not await own.take(until):
+            return own
+        try:
+            entered = await total.take(until)
+        except BaseException:
+            own.give_back()
+            raise
+        if entered:
+            return None
+        own.give_back()
+        return total

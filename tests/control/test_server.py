@@ -23,6 +23,7 @@ from poller.control.status import status_routes
 from poller.core.steps import Fetched
 from poller.errors import PollerError
 from poller.observe.board import Board
+from poller.observe.function_counts import FunctionTally
 from poller.observe.metrics import Metrics
 from poller.observe.tally import Tally
 from tests.observe.values import NOW, SHARD, Time, snapshot
@@ -45,12 +46,13 @@ class Service:
     def __init__(self) -> None:
         self.time = Time()
         self.tally, self.board = Tally(), Board(self.time.now)
+        self.functions = FunctionTally()
         self.board.add_mapping(
             SHARD.mapping, function="orders", source_arn=SHARD.source_arn, of_file=True
         )
         look = snapshot(unsettled=1, oldest=NOW - 12.5)
         self.board.register(SHARD, snapshot=lambda: look, deadline=lambda: NOW)
-        self.routes = status_routes(self.board, Metrics(self.tally, self.board))
+        self.routes = status_routes(self.board, Metrics(self.tally, self.board, self.functions))
         self.address = ("", 0)
 
     @asynccontextmanager

@@ -15,6 +15,8 @@ from poller.core.steps import Fetched, Invoke, Invoked, InvokeMessages, Ticked
 from poller.errors import StateError
 from poller.interfaces import Failure
 from poller.observe.board import Board
+from poller.observe.function_counts import FunctionTally
+from poller.observe.function_metrics import function_metrics
 from poller.observe.metrics import Metrics
 from poller.observe.tally import Tally
 from tests.observe.values import NOW, QUEUE, SHARD, Time, answer, batch, messages, records, snapshot
@@ -22,6 +24,7 @@ from tests.observe.values import NOW, QUEUE, SHARD, Time, answer, batch, message
 OPENMETRICS = "application/openmetrics-text; version=1.0.0,text/plain;version=0.0.4;q=0.5"
 OF_SHARD = {"mapping": SHARD.mapping, "function": "orders", "shard": SHARD.shard}
 OF_QUEUE = {"mapping": QUEUE.mapping, "function": "jobs", "shard": ""}
+OF_FUNCTIONS = {family.name for family in function_metrics(FunctionTally())}
 OF_STREAM = {"mapping": SHARD.mapping, "function": "orders"}
 
 
@@ -29,9 +32,9 @@ class Watched:
     """A poller of one shard and one queue, as it is seen."""
 
     def __init__(self) -> None:
-        self.tally = Tally()
+        self.tally, self.functions = Tally(), FunctionTally()
         self.board = Board(Time().now)
-        self.metrics = Metrics(self.tally, self.board)
+        self.metrics = Metrics(self.tally, self.board, self.functions)
         for unit in (SHARD, QUEUE):
             self.board.add_mapping(
                 unit.mapping,
@@ -120,12 +123,12 @@ async def test_every_count_and_every_look_has_its_series(watched: Watched) -> No
     assert series("poller_lag_seconds", **OF_QUEUE) not in values
 
 
-async def test_help_says_which_metric_of_aws_a_series_is(watched: Watched) -> None:
+async def test_help_says_which_metric_of_aws_a_series_of_mappings_is(watched: Watched) -> None:
     families = await watched.families()
     named = {
         family.documentation.partition("AWS: ")[2]: name
         for name, family in families.items()
-        if "AWS: " in family.documentation
+        if "AWS: " in family.documentation and name not in OF_FUNCTIONS
     }
     assert named == {
         "PolledEventCount.": "poller_records_polled",
@@ -207,8 +210,8 @@ async def test_kept_documents_are_counted_where_the_store_can_tell() -> None:
         raise StateError("poller.db is locked")
 
     board = Board(Time().now)
-    body, _ = await Metrics(Tally(), board, count_kept=seven).expose("")
+    body, _ = await Metrics(Tally(), board, FunctionTally(), count_kept=seven).expose("")
     assert b"\npoller_kept_failures 7.0\n" in body
-    body, _ = await Metrics(Tally(), board, count_kept=locked).expose("")
+    body, _ = await Metrics(Tally(), board, FunctionTally(), count_kept=locked).expose("")
     assert b"poller_kept_failures" not in body
     assert b"poller_build_info{" in body
