@@ -6,7 +6,7 @@ here.  Paths are taken with and without a trailing slash, as older and newer SDK
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -65,18 +65,19 @@ def mapping_routes(
 
     one, resource = f"{MAPPINGS}/{{uuid:[^/]+}}", f"{TAGS}/{{resource:.+}}"
     return [
-        *(route("POST", path, create) for path in _paths(MAPPINGS)),
-        *(route("GET", path, list_all) for path in _paths(MAPPINGS)),
-        *(route("GET", path, get) for path in _paths(one)),
-        *(route("PUT", path, update) for path in _paths(one)),
-        *(route("DELETE", path, delete) for path in _paths(one)),
+        *(route("POST", path, create) for path in paths(MAPPINGS)),
+        *(route("GET", path, list_all) for path in paths(MAPPINGS)),
+        *(route("GET", path, get) for path in paths(one)),
+        *(route("PUT", path, update) for path in paths(one)),
+        *(route("DELETE", path, delete) for path in paths(one)),
         route("GET", resource, list_tags),
         route("POST", resource, tag),
         route("DELETE", resource, untag),
     ]
 
 
-def _paths(path: str) -> tuple[str, str]:
+def paths(path: str) -> tuple[str, str]:
+    """Both forms of it."""
     return path, f"{path}/"
 
 
@@ -87,20 +88,25 @@ def _answering(
 
     async def answer(request: web.Request) -> web.Response:
         await ready()
-        headers = {"x-amzn-RequestId": str(uuid4())}
         try:
-            status, body = await handler(request)
+            return _response(*await handler(request), {})
         except Refusal as refusal:
-            status, body = refusal.status, refusal.body()
-            headers["x-amzn-ErrorType"] = refusal.code
-        if body is None:
-            return web.Response(status=status, headers=headers)
-        text = msgspec.json.encode(body)
-        return web.Response(
-            status=status, body=text, headers=headers, content_type="application/json"
-        )
+            return refused(refusal)
 
     return answer
+
+
+def refused(refusal: Refusal) -> web.Response:
+    """The reply that tells a client why."""
+    return _response(refusal.status, refusal.body(), refusal.headers())
+
+
+def _response(status: int, body: Any, headers: Mapping[str, str]) -> web.Response:
+    named = {"x-amzn-RequestId": str(uuid4()), **headers}
+    if body is None:
+        return web.Response(status=status, headers=named)
+    text = msgspec.json.encode(body)
+    return web.Response(status=status, body=text, headers=named, content_type="application/json")
 
 
 def _uuid(request: web.Request) -> str:

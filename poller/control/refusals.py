@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 
+from poller.core.model import Seconds
 from poller.wire.constraints import validation_errors
 from poller.wire.problems import Kind, Problem
 
@@ -16,8 +18,17 @@ IN_USE = "ResourceInUseException"
 SERVICE = "ServiceException"
 BAD_CONTENT = "InvalidRequestContentException"
 TOO_LARGE = "RequestTooLargeException"
+THROTTLED = "TooManyRequestsException"
 
-STATUSES = {NOT_FOUND: 404, CONFLICT: 409, TOO_LARGE: 413, SERVICE: 500}  # all others: 400
+STATUSES = {  # all others: 400
+    NOT_FOUND: 404,
+    CONFLICT: 409,
+    TOO_LARGE: 413,
+    THROTTLED: 429,
+    SERVICE: 500,
+}
+TOTAL_LIMIT = "ConcurrentInvocationLimitExceeded"
+RETRY_AFTER: Seconds = 1.0  # where nobody knows better
 
 
 class Refusal(Exception):
@@ -32,6 +43,9 @@ class Refusal(Exception):
     def status(self) -> int:
         return STATUSES.get(self.code, 400)
 
+    def headers(self) -> dict[str, str]:
+        return {"x-amzn-ErrorType": self.code}
+
     def body(self) -> dict[str, str]:
         """Members and their case differ from error to error, as recorded and as modelled."""
         match self.code:
@@ -43,6 +57,22 @@ class Refusal(Exception):
                 return {"message": self.message}
             case _:
                 return {"Type": "User", "message": self.message}
+
+
+class Throttled(Refusal):
+    """An invocation that may be tried again after a while; `reason`: AWS's, "" if not known."""
+
+    def __init__(self, reason: str, retry_after: Seconds | None = None) -> None:
+        super().__init__(THROTTLED, "Rate Exceeded.")
+        self._reason = reason
+        self._retry_after = RETRY_AFTER if retry_after is None else retry_after
+
+    def headers(self) -> dict[str, str]:
+        return {**super().headers(), "Retry-After": str(ceil(self._retry_after))}
+
+    def body(self) -> dict[str, str]:
+        reason = {"Reason": self._reason} if self._reason else {}
+        return {**reason, **super().body()}
 
 
 def refusal_of(problems: Sequence[Problem]) -> Refusal:

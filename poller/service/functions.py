@@ -9,12 +9,15 @@ from dataclasses import dataclass
 
 import anyio
 
+from poller.aws.sessions import REGION_OF_EMULATORS
+from poller.control.invoking import Callee
 from poller.core.model import Instant, Seconds
 from poller.interfaces import Target
 from poller.observe.function_counts import FunctionTally
-from poller.settings import EndpointConfig, FunctionConfig, HandlerConfig
+from poller.settings import EndpointConfig, FunctionConfig, HandlerConfig, Settings
 from poller.targets.http_endpoint import HttpEndpoint
 from poller.targets.limited import OWN_REASON, PATIENCE, TOTAL_REASON, Limited, Slots
+from poller.wire.arns import FunctionReference
 
 MARGIN: Seconds = 5.0  # beyond its timeout, for a function that ends
 
@@ -69,6 +72,16 @@ class Functions:
         self._total.change(concurrency)
         await asyncio.gather(*(_let_end(each) for each in gone))
         await _close(gone)
+
+    def find(self, named: FunctionReference, settings: Settings) -> Callee:
+        """The function that a request names, by the settings that are in force."""
+        region, account = region_of(settings), settings.aws.account_id
+        arn = settings.function_arn(named, region)
+        if arn is None or named.key not in self._open:
+            return Callee(
+                named.arn(region=named.region or region, account=named.account or account), None
+            )
+        return Callee(arn, self._open[named.key].target)
 
     async def close_all(self) -> None:
         await _close(self._open.values())
@@ -132,3 +145,11 @@ async def open_functions(
         yield functions
     finally:
         await functions.close_all()
+
+
+def region_of(settings: Settings) -> str:
+    """The region that functions see."""
+    if settings.aws.region is not None:
+        return settings.aws.region
+    regions = [mapping.config.source.region for mapping in settings.mappings]
+    return regions[0] if regions else REGION_OF_EMULATORS

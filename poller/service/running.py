@@ -12,8 +12,10 @@ from pathlib import Path
 
 import anyio
 
-from poller.aws.sessions import REGION_OF_EMULATORS
+from poller.control.admission import Admission
 from poller.control.guard import is_loopback
+from poller.control.invoke_api import invoke_routes
+from poller.control.invoking import Invoking
 from poller.control.lambda_api import mapping_routes
 from poller.control.operations import Operations, Surroundings
 from poller.control.registry import Claimed, Registry
@@ -40,10 +42,11 @@ from poller.observe.results import Results
 from poller.observe.tally import Tally
 from poller.settings import MappingSettings, Settings
 from poller.stores.sqlite import open_sqlite
+from poller.targets.limited import PATIENCE
 from poller.targets.output import to_stderr
 from poller.wire.arns import ArnError, FunctionReference, parse_destination
 
-from .functions import open_functions
+from .functions import MARGIN, Functions, open_functions, region_of
 from .sessions import Sessions
 from .specs import SpecMaker
 from .table_streams import TableStreams
@@ -84,6 +87,8 @@ class Service:
         self._on_output = on_output
         self._stopping = anyio.Event()
         self._reloading = anyio.Lock()
+        self._admission = Admission()
+        self._applied = anyio.Event()  # the functions are there
         self._apply: Apply | None = None  # what takes settings over, while running
 
     def stop(self) -> None:
@@ -132,9 +137,17 @@ class Service:
                 tasks.start_soon(self._stop_when_idle, supervisor, until_idle)
             await self._stopping.wait()
             self.board.end()
-            await supervisor.stop()
+            async with anyio.create_task_group() as ending:
+                ending.start_soon(self._end_requests)
+                await supervisor.stop()
             tasks.cancel_scope.cancel()
         self.stopped.set()
+
+    async def _end_requests(self) -> None:
+        """Let what was invoked through the API end, as what mappings invoked."""
+        timeouts = (function.timeout for function in self._settings.functions.values())
+        with anyio.move_on_after(max(timeouts, default=0.0) + PATIENCE + MARGIN):
+            await self._admission.close()
 
     @asynccontextmanager
     async def _engine(self) -> AsyncIterator[Supervisor]:
@@ -155,7 +168,7 @@ class Service:
             streams = TableStreams(sessions, self.board, self._apply_again)
             registry = Registry(store, supervisor, self.board, results, now=now)
             await registry.load()
-            await self._listen(stack, store, registry, delivery)
+            await self._listen(stack, store, registry, delivery, functions)
             tasks = await stack.enter_async_context(anyio.create_task_group())
             tasks.start_soon(delivery.resend)
             tasks.start_soon(_keep_saving_results, registry)
@@ -164,7 +177,7 @@ class Service:
             async def apply(settings: Settings) -> None:
                 settings = streams.resolve(settings)
                 changed = functions.changed(
-                    settings.functions, _region(settings), concurrency=settings.concurrency
+                    settings.functions, region_of(settings), concurrency=settings.concurrency
                 )
                 async with changed as targets:
                     make = partial(maker.spec, settings=settings, targets=targets)
@@ -172,6 +185,7 @@ class Service:
                 streams.wait_for(settings)
 
             await apply(settings)
+            self._applied.set()
             gc.collect()
             gc.freeze()  # what has been loaded by now stays, and is not searched for garbage again
             self.board.begin()
@@ -182,7 +196,12 @@ class Service:
             await _save_results(registry)
 
     async def _listen(
-        self, stack: AsyncExitStack, store: Store, registry: Registry, delivery: Delivery
+        self,
+        stack: AsyncExitStack,
+        store: Store,
+        registry: Registry,
+        delivery: Delivery,
+        functions: Functions,
     ) -> None:
         host, port = self._settings.listen
         metrics = Metrics(self.tally, self.board, self.functions, count_kept=store.count_kept)
@@ -192,11 +211,15 @@ class Service:
             check_destination=delivery.check,
             file=self._file,
         )
+        invoking = Invoking(
+            lambda named: functions.find(named, self._settings), None, now=self.clock.now
+        )
         app = make_app(
             status_routes(self.board, metrics),
             mapping_routes(
                 Operations(registry, around), Tagging(registry, self._file), registry.claimed.wait
             ),
+            invoke_routes(invoking, self._admission, self._applied.wait),
             loopback=is_loopback(host),
         )
         self.address = await stack.enter_async_context(serve(app, host, port))
@@ -263,11 +286,3 @@ def _claimed(mapping: MappingSettings) -> Claimed:
 
 def _open_store(state: str) -> AbstractAsyncContextManager[Store]:
     return open_sqlite(Path(state.removeprefix("sqlite:")))
-
-
-def _region(settings: Settings) -> str:
-    """The region that functions see."""
-    if settings.aws.region is not None:
-        return settings.aws.region
-    regions = [mapping.config.source.region for mapping in settings.mappings]
-    return regions[0] if regions else REGION_OF_EMULATORS

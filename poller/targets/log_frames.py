@@ -19,18 +19,19 @@ def report_line(
     request_id: str,
     *,
     duration: Seconds,
-    memory: int,
+    memory: int | None,
     memory_used: int | None = None,
     init_duration: Seconds | None = None,
 ) -> str:
-    """`memory` and `memory_used` are MB; what is None is left out."""
+    """`memory` and `memory_used` are MB; what is None is not known and left out."""
     milliseconds = duration * 1000
     fields = [
         f"REPORT RequestId: {request_id}",
         f"Duration: {milliseconds:.2f} ms",
         f"Billed Duration: {ceil(milliseconds)} ms",
-        f"Memory Size: {memory} MB",
     ]
+    if memory is not None:
+        fields.append(f"Memory Size: {memory} MB")
     if memory_used is not None:
         fields.append(f"Max Memory Used: {memory_used} MB")
     if init_duration is not None:

@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import looptime
 import pytest
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from poller.core.model import Seconds
 from poller.interfaces import Invocation, NotReached, Ran, Reply, Target
+from poller.observe.function_counts import FunctionCounts
 from poller.targets.limited import OWN_REASON, PATIENCE, TOTAL_REASON, Limited, Slots
 
 INVOCATION = Invocation(b"{}", "id", "arn", "trace")
@@ -40,22 +41,15 @@ class Gate:
         return Ran(b"ok")
 
 
-@dataclass
-class Watch:
-    """A FunctionObserver that notes what it is told."""
+class Watch(FunctionCounts):
+    """Notes each end that it is told of, too."""
 
-    running: int = 0
-    throttles: int = 0
-    ended_with: list[tuple[Reply | None, Seconds]] = field(default_factory=list)
-
-    def throttled(self) -> None:
-        self.throttles += 1
-
-    def began(self) -> None:
-        self.running += 1
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended_with: list[tuple[Reply | None, Seconds]] = []
 
     def ended(self, reply: Reply | None, seconds: Seconds) -> None:
-        self.running -= 1
+        super().ended(reply, seconds)
         self.ended_with.append((reply, seconds))
 
 

@@ -17,8 +17,5 @@ def test_lines_are_lambdas() -> None:
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    line = report_line(ID, duration=1.0, memory=128)
-    assert line == (
-        f"REPORT RequestId: {ID}\tDuration: 1000.00 ms\tBilled Duration: 1000 ms"
-        "\tMemory Size: 128 MB\t"
-    )
+    line = report_line(ID, duration=1.0, memory=None)
+    assert line == f"REPORT RequestId: {ID}\tDuration: 1000.00 ms\tBilled Duration: 1000 ms\t"

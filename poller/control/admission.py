@@ -1,0 +1,64 @@
+"""Bounds what requests to Invoke hold while they are under way, and knows when none is left.
+
+Whoever asked may go away; what was asked for runs on, as on AWS, and counts until it has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from .refusals import SERVICE, TOTAL_LIMIT, Refusal, Throttled
+
+REQUESTS_MAX = 10_000
+EVENT_BYTES_MAX = 256 * 1024 * 1024  # of all events together
+
+Hold = Callable[[int], None]  # told of every byte that a request begins to hold; raises Refusal
+
+
+class Admission:
+    """`requests` are under way now."""
+
+    def __init__(
+        self, requests_max: int = REQUESTS_MAX, event_bytes_max: int = EVENT_BYTES_MAX
+    ) -> None:
+        self._requests_max = requests_max
+        self._event_bytes_max = event_bytes_max
+        self.requests = 0
+        self._event_bytes = 0
+        self._closed = False
+        self._left: asyncio.Future[None] | None = None
+
+    @contextmanager
+    def request(self) -> Iterator[Hold]:
+        """A request is under way.  Raises Refusal where there are too many, or once closed."""
+        if self._closed:
+            raise Refusal(SERVICE, "poller is stopping: nothing is invoked any more.")
+        if self.requests >= self._requests_max:
+            raise Throttled(TOTAL_LIMIT)
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            if self._event_bytes + size > self._event_bytes_max:
+                raise Throttled(TOTAL_LIMIT)
+            self._event_bytes += size
+            held += size
+
+        self.requests += 1
+        try:
+            yield hold
+        finally:
+            self.requests -= 1
+            self._event_bytes -= held
+            if self._left is not None and not self.requests:
+                self._left.set_result(None)
+                self._left = None
+
+    async def close(self) -> None:
+        """Admit nothing more; return when all that was admitted has ended."""
+        self._closed = True
+        if self.requests:
+            self._left = asyncio.get_running_loop().create_future()
+            await self._left

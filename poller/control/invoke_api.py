@@ -1,0 +1,68 @@
+"""The route of Lambda's Invoke, with and without the trailing slash that SDKs differ in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from aiohttp import web
+
+from poller.core.model import Seconds
+from poller.engine.invoking import new_id
+
+from .admission import Admission, Hold
+from .invoke_requests import NO_EVENT, InvokeRequest, check_event, read_request, too_large
+from .invoking import Answer, Invoking
+from .lambda_api import paths, refused
+from .refusals import BAD_CONTENT, Refusal
+
+INVOCATIONS = "/2015-03-31/functions/{name:[^/]+}/invocations"
+READ_MAX: Seconds = 120.0  # until an event is there
+
+
+def invoke_routes(
+    invoking: Invoking, admission: Admission, ready: Callable[[], Awaitable[object]]
+) -> Sequence[web.AbstractRouteDef]:
+    """The route table; requests wait until it is `ready`, which is soon after it listens."""
+
+    async def answer(request: web.Request) -> web.Response:
+        await ready()
+        try:
+            with admission.request() as hold:
+                wanted = read_request(request.match_info["name"], request.query, request.headers)
+                event = await _event(request, wanted, hold)
+                return _response(await invoking.invoke(wanted, event))
+        except Refusal as refusal:
+            return refused(refusal)
+
+    return [web.post(path, answer) for path in paths(INVOCATIONS)]
+
+
+def _response(answer: Answer) -> web.Response:
+    headers = {"x-amzn-RequestId": new_id(), **answer.headers}
+    if answer.status == 200:
+        headers["Content-Type"] = "application/json"
+    return web.Response(status=answer.status, headers=headers, body=answer.body or None)
+
+
+async def _event(request: web.Request, wanted: InvokeRequest, hold: Hold) -> bytes:
+    """The event that was sent, JSON for sure.  Raises Refusal."""
+    size_max = wanted.event_bytes_max
+    if (request.content_length or 0) > size_max:
+        raise too_large(wanted)
+    chunks, size = [], 0
+    try:
+        async with asyncio.timeout(READ_MAX):
+            async for chunk in request.content.iter_any():
+                size += len(chunk)
+                if size > size_max:
+                    raise too_large(wanted)
+                hold(len(chunk))
+                chunks.append(chunk)
+    except (web.RequestPayloadError, TimeoutError):
+        raise Refusal(BAD_CONTENT, "Could not read the request body to its end.") from None
+    if not size:
+        return NO_EVENT
+    event = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    check_event(event)
+    return event
