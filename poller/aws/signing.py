@@ -1,4 +1,4 @@
-"""Signature Version 4 for POST requests of the JSON protocols, with the day's key kept."""
+"""Signature Version 4: how a request is signed, and a signer of the JSON protocols' POSTs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from urllib.parse import quote, urlsplit
 from poller.core.model import Instant
 from poller.errors import PollerError
 
+ALGORITHM = "AWS4-HMAC-SHA256"
+TERMINATOR = "aws4_request"
 ROUTES_KEPT_MAX = 1024  # one for each queue URL in use
 _VISIBLE = re.compile(r"[\x21-\x7e]+\Z")
 _PORTS = {"http": 80, "https": 443}
@@ -53,7 +55,27 @@ def route(url: str) -> Route:
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     host = name if port in (None, _PORTS[parts.scheme]) else f"{name}:{port}"
     path = parts.path or "/"
-    return Route(f"{parts.scheme}://{host}", host, path, quote(_without_dots(path), safe="/~"))
+    return Route(f"{parts.scheme}://{host}", host, path, canonical_path(path))
+
+
+def canonical_path(path: str) -> str:
+    """The path of a request, as it is on the wire, as every service but S3 has it signed."""
+    return quote(_without_dots(path), safe="/~", errors="surrogateescape")
+
+
+def signing_key(secret: str, *, day: str, region: str, service: str) -> bytes:
+    """What signs for one service of one region on one day, YYYYMMDD."""
+    key = f"AWS4{secret}".encode()
+    for part in (day, region, service, TERMINATOR):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+def signature(key: bytes, *, stamp: str, scope: str, canonical_request: bytes) -> str:
+    """The signature in hexadecimal; `stamp`: the time as YYYYMMDDTHHMMSSZ."""
+    digest = hashlib.sha256(canonical_request).hexdigest()
+    to_sign = f"{ALGORITHM}\n{stamp}\n{scope}\n{digest}"
+    return hmac.digest(key, to_sign.encode(), "sha256").hex()
 
 
 def _without_dots(path: str) -> str:
@@ -114,20 +136,16 @@ class Signer:
 
     def _authorization(self, credentials: Credentials, stamp: str, names: str, request: str) -> str:
         day = stamp[:8]
-        scope = f"{day}/{self._region}/{self._service}/aws4_request"
-        digest = hashlib.sha256(request.encode()).hexdigest()
-        to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}"
+        scope = f"{day}/{self._region}/{self._service}/{TERMINATOR}"
         key = self._signing_key(credentials.secret_key, day)
-        signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
+        signed = signature(key, stamp=stamp, scope=scope, canonical_request=request.encode())
         return (
-            f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
-            f"SignedHeaders={names}, Signature={signature}"
+            f"{ALGORITHM} Credential={credentials.access_key}/{scope}, "
+            f"SignedHeaders={names}, Signature={signed}"
         )
 
     def _signing_key(self, secret: str, day: str) -> bytes:
         if self._key_is_for != (day, secret):
-            key = f"AWS4{secret}".encode()
-            for part in (day, self._region, self._service, "aws4_request"):
-                key = hmac.digest(key, part.encode(), "sha256")
-            self._key, self._key_is_for = key, (day, secret)
+            self._key = signing_key(secret, day=day, region=self._region, service=self._service)
+            self._key_is_for = (day, secret)
         return self._key
