@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from uuid import uuid4
 
 from aiohttp import web
 
@@ -24,11 +25,10 @@ _REASONS = {404: "there is nothing at {path}", 405: "{method} is not possible at
 
 
 def problem(status: int, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    """A reply `{"message": ...}`."""
+    """A reply `{"message": ...}` with an id and, where AWS has one, AWS's name for the error."""
     typed = {"x-amzn-ErrorType": _ERROR_TYPES[status]} if status in _ERROR_TYPES else {}
-    return web.json_response(
-        {"message": message}, status=status, headers={**typed, **(headers or {})}
-    )
+    identified = {"x-amzn-RequestId": str(uuid4()), **typed, **(headers or {})}
+    return web.json_response({"message": message}, status=status, headers=identified)
 
 
 @web.middleware
