@@ -46,6 +46,7 @@ from poller.targets.limited import PATIENCE
 from poller.targets.output import to_stderr
 from poller.wire.arns import ArnError, FunctionReference, parse_destination
 
+from .exposure import Exposure, check_still_limited
 from .functions import MARGIN, Functions, open_functions, region_of
 from .sessions import Sessions
 from .specs import SpecMaker
@@ -78,6 +79,7 @@ class Service:
         self.board = Board(self.clock.now)
         self.tally = Tally()
         self.functions = FunctionTally()
+        self._exposure = Exposure(settings.auth)
         self.address: tuple[str, int] | None = None
         self.listening = anyio.Event()
         self.stopped = anyio.Event()
@@ -107,6 +109,7 @@ class Service:
                 log.error("the config was reread and changes nothing: %s", error)
                 return
             self._settings = settings
+            self._exposure.change(settings.auth)
             mappings = len(settings.mappings) + len(settings.awaited)
             log.info("the config was reread: %d mappings", mappings)
 
@@ -125,7 +128,9 @@ class Service:
         for name in ("listen", "state"):
             if getattr(settings, name) != getattr(current, name):
                 log.warning("%s has changed, which needs a restart", name)
-        return replace(settings, listen=current.listen, state=current.state)
+        settings = replace(settings, listen=current.listen, state=current.state)
+        check_still_limited(settings)
+        return settings
 
     async def run(self, *, until_idle: Seconds | None = None) -> None:
         """Run until `stop`, or until all has been caught up for `until_idle` seconds.
@@ -221,9 +226,10 @@ class Service:
             ),
             invoke_routes(invoking, self._admission, self._applied.wait),
             loopback=is_loopback(host),
+            access=self._exposure.access,
         )
         self.address = await stack.enter_async_context(serve(app, host, port))
-        log.info("listening on http://%s:%d", *self.address)
+        self._exposure.begin(self.address)
         self.listening.set()
 
     def _function_arn(self, function: FunctionReference, source_region: str) -> str | None:

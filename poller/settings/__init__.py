@@ -5,6 +5,7 @@ from poller.errors import InvalidConfig
 from .functions import undeclared
 from .loading import load, override
 from .values import (
+    AuthConfig,
     AwaitedMapping,
     AwsConfig,
     CommandConfig,
@@ -19,6 +20,7 @@ from .values import (
 )
 
 __all__ = [
+    "AuthConfig",
     "AwaitedMapping",
     "AwsConfig",
     "CommandConfig",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,14 +19,8 @@ _UNSAFE_IN_URL = re.compile(r"[^\x21-\x7e]")
 
 
 def parse_listen(text: str) -> tuple[str, int]:
-    """Host and port of HOST:PORT, on loopback; port 0 is any free one.  Raises ValueError."""
-    host, port = parse_address(text, example=LISTEN_DEFAULT)
-    if not is_loopback(host):
-        raise ValueError(
-            "listening beyond this machine needs auth, which is not supported yet; listen on "
-            f"127.0.0.1:{port}"
-        )
-    return host, port
+    """Host and port of HOST:PORT; port 0 is any free one.  Raises ValueError."""
+    return parse_address(text, example=LISTEN_DEFAULT)
 
 
 def parse_address(text: str, *, example: str) -> tuple[str, int]:
@@ -34,7 +28,22 @@ def parse_address(text: str, *, example: str) -> tuple[str, int]:
     found = _LISTEN.fullmatch(text)
     if found is None or int(found["port"]) > 65_535:
         raise ValueError(f"must be HOST:PORT, such as {example}")
-    return found["v6"] or found["host"], int(found["port"])
+    try:
+        host = found["host"] or str(IPv6Address(found["v6"]))
+    except ValueError:
+        raise ValueError(f"must be HOST:PORT, such as {example}") from None
+    return host, int(found["port"])
+
+
+def check_exposed(listen: tuple[str, int], *, auth: bool) -> None:
+    """Raises ValueError where others than this machine can reach `listen` and none says `auth`."""
+    host, port = listen
+    if not auth and not is_loopback(host):
+        raise ValueError(
+            "listening beyond this machine needs auth; add auth: {token: TOKEN} to the config, or "
+            "auth: {access_keys: {ID: SECRET}}, or both, or auth: none to let everybody in; or "
+            f"listen on 127.0.0.1:{port}"
+        )
 
 
 def parse_region(text: str) -> str:

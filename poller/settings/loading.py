@@ -14,11 +14,13 @@ from poller.wire.problems import Problem, not_yet, unknown_key
 from .addresses import (
     LISTEN_DEFAULT,
     STATE_DEFAULT,
+    check_exposed,
     parse_account,
     parse_listen,
     parse_region,
     parse_state,
 )
+from .auth import read_auth
 from .file import ConfigFile
 from .functions import read_function
 from .mappings import read_mappings
@@ -29,8 +31,8 @@ from .values import AwsConfig, FunctionConfig, MappingSettings, Settings, Templa
 
 ACCOUNT_DEFAULT = "000000000000"
 
-KEYS = ("aws", "state", "listen", "concurrency", "functions", "mappings")
-KEYS_NOT_YET = ("auth", "tracing")
+KEYS = ("aws", "state", "listen", "auth", "concurrency", "functions", "mappings")
+KEYS_NOT_YET = ("tracing",)
 REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 
@@ -66,6 +68,7 @@ def override(
     try:
         if listen is not None:
             settings = replace(settings, listen=parse_listen(listen))
+            check_exposed(settings.listen, auth=settings.auth is not None)
         option = "--state"
         if state is not None:
             settings = replace(settings, state=parse_state(state, folder.absolute()))
@@ -100,7 +103,8 @@ class _Loading:
         settings = Settings(
             aws=aws,
             state=_state(file, blocks.get("state"), self._folder),
-            listen=_listen(file, blocks.get("listen")),
+            listen=_listen(file, blocks.get("listen"), auth="auth" in blocks),
+            auth=read_auth(file, blocks.get("auth")),
             functions=_functions(file, declared, self._folder, aws.account_id, self._environ),
             mappings=(),
             concurrency=_concurrency(file, blocks.get("concurrency")),
@@ -217,12 +221,14 @@ def _state(file: ConfigFile, node: Node | None, folder: Path) -> str:
         return text
 
 
-def _listen(file: ConfigFile, node: Node | None) -> tuple[str, int]:
+def _listen(file: ConfigFile, node: Node | None, *, auth: bool) -> tuple[str, int]:
     try:
-        return parse_listen(_text(file, "listen", node, LISTEN_DEFAULT))
+        listen = parse_listen(_text(file, "listen", node, LISTEN_DEFAULT))
+        check_exposed(listen, auth=auth)
     except ValueError as error:
         file.note(Problem(("listen",), str(error)))
         return parse_listen(LISTEN_DEFAULT)
+    return listen
 
 
 def _concurrency(file: ConfigFile, node: Node | None) -> int | None:

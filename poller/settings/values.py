@@ -45,6 +45,19 @@ class AwsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuthConfig:
+    """Who may use what is served on `listen`: who signs with one of the keys (ids and secrets), or
+    has the token.  Neither: `auth: none`, everybody."""
+
+    access_keys: Mapping[str, str] = field(repr=False)
+    token: str | None = field(repr=False)
+
+    @property
+    def is_none(self) -> bool:
+        return not self.access_keys and self.token is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerConfig:
     """A Python callable, run by the interpreter `python` with `folder` as its code.
 
@@ -154,10 +167,10 @@ class AwaitedMapping:
 class Settings:
     """A whole config, with the template that goes with it.
 
-    `state`: `sqlite:` and an absolute path.  `listen`: host and port.  `concurrency`: most
-    invocations of all functions together; None is without limit.  `notes`: lines that are
-    worth reading though nothing is wrong.  `warnings`: lines about what is probably not meant,
-    which a mapping that runs says itself.
+    `state`: `sqlite:` and an absolute path.  `listen`: host and port.  `auth`: None where nothing
+    is said, which is enough on loopback.  `concurrency`: most invocations of all functions
+    together; None is without limit.  `notes`: lines that are worth reading though nothing is wrong.
+    `warnings`: lines about what is probably not meant, which a mapping that runs says itself.
     """
 
     aws: AwsConfig
@@ -165,6 +178,7 @@ class Settings:
     listen: tuple[str, int]
     functions: Mapping[str, FunctionConfig]
     mappings: tuple[MappingSettings, ...]
+    auth: AuthConfig | None = None
     concurrency: int | None = None
     awaited: tuple[AwaitedMapping, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False, repr=False)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import pytest
 from aiohttp import ClientSession, web
@@ -170,6 +171,7 @@ async def test_what_is_not_there_is_a_404_in_json(service: Service) -> None:
     reply = await service.ask("/{nowhere}")
     assert reply.status == 404
     assert reply.json() == {"message": "there is nothing at /{nowhere}"}
+    assert UUID(reply.headers["x-amzn-RequestId"])
 
 
 async def test_a_wrong_method_is_a_405_that_says_which_are_right(service: Service) -> None:
@@ -177,6 +179,7 @@ async def test_a_wrong_method_is_a_405_that_says_which_are_right(service: Servic
     assert reply.status == 405
     assert reply.headers["Allow"] == "GET,HEAD"
     assert reply.json() == {"message": "POST is not possible at /lag"}
+    assert UUID(reply.headers["x-amzn-RequestId"])
 
 
 async def test_a_body_has_a_bound() -> None:
@@ -231,11 +234,47 @@ async def test_on_loopback_only_this_machine_may_ask(
             assert "\n" not in reply.json()["message"]
 
 
-async def test_off_loopback_hosts_and_origins_are_not_looked_at() -> None:
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "poller.default.svc:9310"}, 200),
+        ({"Host": "10.0.0.7:9310"}, 200),
+        ({"Host": "10.0.0.7:9310", "Origin": "http://10.0.0.7:9310"}, 200),
+        ({"Host": "Poller.example", "Origin": "https://poller.Example"}, 200),
+        ({"Host": "[fd00::2]:9310", "Origin": "http://[fd00::2]:9310"}, 200),
+        ({"Host": "10.0.0.7:9310", "Origin": "http://10.0.0.7:3000"}, 403),
+        ({"Host": "10.0.0.7:9310", "Origin": "https://evil.example"}, 403),
+        ({"Host": "10.0.0.7:9310", "Origin": "http://localhost"}, 403),
+        ({"Host": "10.0.0.7:9310", "Origin": "null"}, 403),
+        ({"Host": "null", "Origin": "null"}, 403),
+        ({"Host": "", "Origin": "null"}, 403),
+        ({"Host": "10.0.0.7:9310", "Origin": ""}, 403),
+        ({"Host": "10.0.0.7:9310", "Origin": "http://["}, 403),
+    ],
+)
+async def test_off_loopback_pages_of_other_origins_may_not_ask(
+    headers: dict[str, str], status: int
+) -> None:
     service = Service()
     async with service.running(loopback=False):
-        reply = await service.ask("/healthz", Host="poller.default.svc", Origin="https://a.example")
-        assert reply.status == 200
+        for path in ("/lag", "/nowhere"):
+            reply = await service.ask(path, **headers)
+            assert (reply.status == 403) == (status == 403)
+        assert (await service.ask("/healthz", **headers)).status == 200
+
+
+async def test_the_wildcard_of_ipv6_is_that_of_ipv4_too() -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    service = Service()
+    app = make_app(service.routes, loopback=False)
+    async with serve(app, "::", 0) as (host, port):
+        assert host == "::"
+        for service.address in (("127.0.0.1", port), ("[::1]", port)):
+            assert (await service.ask("/healthz")).status == 200
+        with pytest.raises(PollerError, match=r"cannot listen on \[::\]:\d+: another program"):
+            async with serve(app, "::", port):
+                pass
 
 
 async def test_a_request_of_http_1_0_without_a_host_is_answered(service: Service) -> None:

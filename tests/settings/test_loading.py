@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from poller.errors import ConfigError
 from poller.settings import (
+    AuthConfig,
     AwsConfig,
     EndpointConfig,
     FunctionConfig,
@@ -31,6 +32,11 @@ NOW = 1_770_000_000.0
 STREAM = "arn:aws:kinesis:us-east-1:123456789012:stream/orders"
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:jobs"
 ROLE = "arn:aws:iam::000000000000:role/poller"
+EXPOSED = (
+    "listening beyond this machine needs auth; add auth: {{token: TOKEN}} to the config, or auth: "
+    "{{access_keys: {{ID: SECRET}}}}, or both, or auth: none to let everybody in; or listen on "
+    "127.0.0.1:{}"
+)
 EMULATOR = "http://127.0.0.1:9001/2015-03-31/functions/function/invocations"
 
 
@@ -229,9 +235,8 @@ def test_the_region_of_functions_is_the_files_the_environments_or_the_sources(
          ["2: listen: is there twice, first on line 1; keep one"]),
         ("\n\nmapping: []\n", ["3: mapping: unknown key; did you mean mappings?"]),
         ("zzz: 1\n",
-         ["1: zzz: unknown key; known here: aws, concurrency, functions, listen, mappings, "
-          "state"]),
-        ("auth: none\n", ["1: auth: auth is not supported yet; remove it"]),
+         ["1: zzz: unknown key; known here: auth, aws, concurrency, functions, listen, "
+          "mappings, state"]),
         ("tracing: {}\n", ["1: tracing: tracing is not supported yet; remove it"]),
         ("listen: ${PORT}\n",
          ["1: listen: the environment variable PORT is not set; set it, or write "
@@ -282,12 +287,11 @@ listen: 0.0.0.0:80
         "6: functions.f.url: must be a URL such as http://127.0.0.1:8080/path",
         "6: functions.f.urls: unknown key; did you mean url?",
         "7: aws.account_id: must be 12 digits",
-        "8: listen: listening beyond this machine needs auth, which is not supported yet; listen "
-        "on 127.0.0.1:80",
+        f"8: listen: {EXPOSED.format(80)}",
     ]
 
 
-# aws, listen, state.
+# aws, listen, auth, state.
 
 
 @pytest.mark.parametrize(
@@ -328,17 +332,122 @@ def test_a_region_of_the_environment_is_checked(folder: Path) -> None:
         ("[::1]:80", ("::1", 80)),
     ],
 )
-def test_listening_is_on_loopback(folder: Path, text: str, expected: tuple[str, int]) -> None:
+def test_listening_on_loopback_needs_nothing_else(
+    folder: Path, text: str, expected: tuple[str, int]
+) -> None:
     assert loaded(folder, f"listen: '{text}'\n").listen == expected
 
 
-@pytest.mark.parametrize("text", ["0.0.0.0:9310", "[::]:9310", "poller.internal:9310"])
-def test_listening_elsewhere_needs_what_is_not_built_yet(folder: Path, text: str) -> None:
-    (line,) = lines(folder, f"listen: '{text}'\n")
-    assert "needs auth, which is not supported yet; listen on 127.0.0.1:9310" in line
+ELSEWHERE = [
+    ("0.0.0.0:9310", ("0.0.0.0", 9310)),
+    ("[::]:9310", ("::", 9310)),
+    ("[0:0::0]:9310", ("::", 9310)),
+    ("[FD00::2]:9310", ("fd00::2", 9310)),
+    ("poller.internal:9310", ("poller.internal", 9310)),
+    ("192.168.1.4:9310", ("192.168.1.4", 9310)),
+]
 
 
-@pytest.mark.parametrize("text", ["9310", "127.0.0.1", "127.0.0.1:65536", ":80", "::1:80", "a b:1"])
+@pytest.mark.parametrize(("text", "expected"), ELSEWHERE)
+def test_listening_elsewhere_needs_auth(folder: Path, text: str, expected: tuple[str, int]) -> None:
+    for absent in ("", "auth:\n", "auth: null\n"):
+        assert lines(folder, f"{absent}listen: '{text}'\n") == [
+            f"{2 if absent else 1}: listen: {EXPOSED.format(9310)}"
+        ]
+    for auth in ("none", "{token: 12345678}", "{access_keys: {ID: 12345678}}"):
+        assert loaded(folder, f"listen: '{text}'\nauth: {auth}\n").listen == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), ELSEWHERE)
+def test_listening_elsewhere_by_the_command_line_needs_auth_in_the_file(
+    folder: Path, text: str, expected: tuple[str, int]
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        override(loaded(folder, "{}"), listen=text, folder=folder)
+    assert str(refused.value) == f"--listen: {EXPOSED.format(9310)}"
+    settings = loaded(folder, "auth: none\n")
+    assert override(settings, listen=text, folder=folder).listen == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "keys", "token"),
+    [
+        ("none", {}, None),
+        ("'none'", {}, None),
+        ("${NONE}", {}, None),
+        ("{token: '${TOKEN}'}", {}, "s3cret-of-env"),
+        ("{token: 12345678}", {}, "12345678"),
+        ("{access_keys: {AKID_1: ${TOKEN}, test: a/b+c=d,e}}",
+         {"AKID_1": "s3cret-of-env", "test": "a/b+c=d,e"}, None),
+        ("{access_keys: {0123: s3cret-one}, token: s3cret-two}", {"0123": "s3cret-one"},
+         "s3cret-two"),
+    ],
+)  # fmt: skip
+def test_auth_is_none_or_keys_or_a_token_or_both(
+    folder: Path, text: str, keys: dict[str, str], token: str | None
+) -> None:
+    text = text.replace("a/b+c=d,e", "'a/b+c=d,e'")
+    settings = loaded(folder, f"auth: {text}\n", {"TOKEN": "s3cret-of-env", "NONE": "none"})
+    assert settings.auth == AuthConfig(access_keys=keys, token=token)
+    assert settings.auth.is_none == (not keys and token is None)
+    assert "s3cret" not in repr(settings)
+
+
+WHO = ": must be none, or a block with access_keys, token or both; none would let everybody in"
+EMPTY = " is empty, and whoever sends nothing would know it"
+UNFIT = " must be up to 1024 visible characters of ASCII, without spaces and line ends"
+SHORT = (
+    " is short enough to be guessed by whoever reaches the port; make it 8 characters or more, "
+    "such as openssl rand -hex 32 prints"
+)
+NO_ID = (
+    ".access_keys: has a name that is no access key id, which is up to 128 letters, digits, _ and "
+    "-; each is ID: SECRET"
+)
+NO_KEYS = ".access_keys: must be a block of 1 to 100 keys; each is ID: SECRET"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{}", [WHO]),
+        ("[]", [WHO]),
+        ("None", [WHO]),
+        ("s3cret-token", [WHO]),
+        ("true", [WHO]),
+        ("{tokens: s3cret-token}", [".tokens: unknown key; did you mean token?"]),
+        ("{token: }", ['.token: has no value; "" would be empty text']),
+        ("{token: ''}", [f".token:{EMPTY}"]),
+        ("{token: '${EMPTY:-}'}", [f".token:{EMPTY}"]),
+        ("{token: s3cret}", [f".token:{SHORT}"]),
+        ("{token: s3cret with spaces}", [f".token:{UNFIT}"]),
+        ('{token: "s3cret-token\\n"}', [f".token:{UNFIT}"]),
+        ("{token: s3cret-töken}", [f".token:{UNFIT}"]),
+        (f"{{token: s3cret{'x' * 1024}}}", [f".token:{UNFIT}"]),
+        ("{token: [s3cret-token]}", [".token: must be text, not a list"]),
+        ("{access_keys: }", [NO_KEYS]),
+        ("{access_keys: {}}", [NO_KEYS]),
+        ("{access_keys: [s3cret-token]}", [NO_KEYS]),
+        (f"{{access_keys: {{{', '.join(f'k{n}: s3cret{n:03}' for n in range(101))}}}}}", [NO_KEYS]),
+        ("{access_keys: {s3cret/key: AKIDEXAMPLE}}", [NO_ID]),
+        ("{access_keys: {'': s3cret-key}}", [NO_ID]),
+        ("{access_keys: {A: s3cret, B: }, token: s3cret}",
+         [f".access_keys.A:{SHORT}", '.access_keys.B: has no value; "" would be empty text',
+          f".token:{SHORT}"]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_auth_is_told_without_a_secret(
+    folder: Path, text: str, expected: list[str]
+) -> None:
+    found = lines(folder, f"listen: 0.0.0.0:80\nauth: {text}\n")
+    assert found == [f"2: auth{line}" for line in expected]
+    assert not any("s3cret" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["9310", "127.0.0.1", "127.0.0.1:65536", ":80", "::1:80", "a b:1", "[1:2]:80", "[1.2.3.4]:80"],
+)
 def test_other_addresses_are_refused(folder: Path, text: str) -> None:
     assert lines(folder, f"listen: '{text}'\n") == [
         "1: listen: must be HOST:PORT, such as 127.0.0.1:9310"
