@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 
 import anyio
+from anyio.abc import TaskGroup
 
 from poller.aws.sessions import REGION_OF_EMULATORS
 from poller.control.invoking import Callee
@@ -38,10 +39,12 @@ class Functions:
         now: Callable[[], Instant],
         on_output: Callable[[str], None],
         tally: FunctionTally,
+        retiring: TaskGroup,
     ) -> None:
         self._now = now
         self._on_output = on_output
         self._tally = tally
+        self._retiring = retiring
         self._total = Slots(None, whose="functions are", reason=TOTAL_REASON)
         self._open: dict[str, _Open] = {}
 
@@ -51,8 +54,9 @@ class Functions:
     ) -> AsyncIterator[Mapping[str, Target]]:
         """The targets of `configs`, by name; those that have not changed are the same as before.
 
-        They are taken over at the end of the block, and those that are gone are closed; if the
-        block raises, everything is as before.  `concurrency`: most invocations of all together.
+        They are taken over at the end of the block, and those that are gone are closed once what
+        they run has ended; if the block raises, everything is as before.  `concurrency`: most
+        invocations of all together.
         """
         kept = {name: each for name, each in self._open.items() if configs.get(name) == each.config}
         made: dict[str, _Open] = {}
@@ -70,8 +74,8 @@ class Functions:
         for each in now.values():
             each.own.change(each.config.concurrency)
         self._total.change(concurrency)
-        await asyncio.gather(*(_let_end(each) for each in gone))
-        await _close(gone)
+        for each in gone:
+            self._retiring.start_soon(_retire, each)
 
     def find(self, named: FunctionReference, settings: Settings) -> Callee:
         """The function that a request names, by the settings that are in force."""
@@ -126,10 +130,14 @@ class Functions:
                 raise AssertionError(f"settings refuse {type(unbuilt).__name__}")
 
 
-async def _let_end(function: _Open) -> None:
-    """Wait for the invocations that a function still has, which no mapping waited for."""
-    with anyio.move_on_after(function.config.timeout + PATIENCE + MARGIN):
-        await function.target.emptied()
+async def _retire(function: _Open) -> None:
+    """Close a function once the invocations have ended that no mapping waited for."""
+    try:
+        with anyio.move_on_after(function.config.timeout + PATIENCE + MARGIN):
+            await function.target.emptied()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _close((function,))
 
 
 async def _close(functions: Collection[_Open]) -> None:
@@ -140,9 +148,12 @@ async def _close(functions: Collection[_Open]) -> None:
 async def open_functions(
     now: Callable[[], Instant], on_output: Callable[[str], None], tally: FunctionTally
 ) -> AsyncIterator[Functions]:
-    functions = Functions(now, on_output, tally)
+    retiring = anyio.create_task_group()
+    functions = Functions(now, on_output, tally, retiring)
     try:
-        yield functions
+        async with retiring:
+            yield functions
+            retiring.cancel_scope.cancel()
     finally:
         await functions.close_all()
 

@@ -298,23 +298,18 @@ def test_a_function_that_changes_or_leaves_ends_what_it_runs_and_keeps_its_limit
         functions = dict(CONFIG["functions"])
         del functions["same"]
         functions["one"] = handler("hold", concurrency=1, memory=256)
+        functions["added"] = handler("same")
         running.rewrite({**CONFIG, "functions": functions})
         running.hup()
-        eventually(lambda: "Function not found" in str(_message(api, "same")))
+        eventually(lambda: "the config was reread" in running.log())
+        unknown = refused(api.invoke, FunctionName="same")
+        added = invoke(running.address, "added", 1)
         full = refused(api.invoke, FunctionName="one", Payload=b"{}")
         held.let_go("old")
 
+        assert (unknown["Type"], unknown["status"], added) == ("User", 404, 1)
         assert full["Reason"] == ONE
         assert call.result() == "old"
-        eventually(lambda: "the config was reread" in running.log())
         new = held.start("one", "new")
         held.let_go("new")
         assert new.result() == "new"
-
-
-def _message(api: Any, function: str) -> str | None:
-    try:
-        api.invoke(FunctionName=function)
-    except api.exceptions.ResourceNotFoundException as error:
-        return str(error)
-    return None
