@@ -13,13 +13,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.outside.lambda_api import REGION, Raw, function_arn, raw, refused, told, user_error
 from tests.outside.poller_process import Running, poller
-from tests.servers import aws
+from tests.servers import aws, new_queue
 from tests.waiting import eventually
 
 HANDLERS = str(Path(__file__).parent / "handlers")
@@ -233,6 +235,28 @@ def test_an_invocation_is_counted_as_lambda_counts_it(running: Running) -> None:
     } == {"same": [2, 0, 2], "fail": [2, 2, 2], "gone": [0, 0, 0]}
 
 
+def test_mappings_and_calls_share_the_limit_of_a_function_and_its_counts(
+    ministack_url: str, tmp_path: Path
+) -> None:
+    queue = new_queue(ministack_url)
+    config = {
+        "aws": {"endpoint_url": ministack_url, "region": REGION},
+        "functions": {"one": handler("hold", concurrency=1)},
+        "mappings": [{"EventSourceArn": queue.arn, "FunctionName": "one"}],
+    }
+    with poller(config) as running, holding(running.address, tmp_path) as held:
+        call = held.start("one", "call")
+        aws("sqs", ministack_url).send_message(QueueUrl=queue.url, MessageBody="any")
+        eventually(lambda: running.metrics("poller_function_throttles_total", function="one"))
+        before = running.metrics("poller_function_invocations_total", function="one")
+        held.let_go("call")
+        assert call.result() == "call"
+        eventually(lambda: running.metrics("poller_records_deleted_total") == 1)
+        after = running.metrics("poller_function_invocations_total", function="one")
+        assert (before, after) == (0, 2)
+        running.kill()
+
+
 def test_what_was_asked_for_goes_on_when_the_client_is_gone(
     running: Running, tmp_path: Path
 ) -> None:
@@ -313,3 +337,45 @@ def test_a_function_that_changes_or_leaves_ends_what_it_runs_and_keeps_its_limit
         new = held.start("one", "new")
         held.let_go("new")
         assert new.result() == "new"
+
+
+PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60)
+HEADERS = st.dictionaries(
+    st.sampled_from(
+        [
+            "X-Amz-Invocation-Type",
+            "X-Amz-Log-Type",
+            "X-Amz-Client-Context",
+            "X-Amzn-Trace-Id",
+            "X-Amz-Tenant-Id",
+        ]
+    ),
+    PRINTABLE.map(str.strip) | st.sampled_from(["DryRun", "Tail", "e30=", "Root=1-0-0"]),
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.sampled_from(["same", "same:live", function_arn("same")]) | st.text(min_size=1, max_size=20),
+    st.none() | st.text(max_size=20),
+    HEADERS,
+    st.sampled_from([b"", b"1"]) | st.binary(max_size=20),
+)
+def test_whatever_is_asked_is_answered_or_refused_as_by_lambda(
+    running: Running, name: str, qualifier: str | None, headers: dict[str, str], body: bytes
+) -> None:
+    query = "" if qualifier is None else f"?Qualifier={quote(qualifier, safe='')}"
+    path = f"/2015-03-31/functions/{quote(name, safe='')}/invocations{query}"
+    reply = raw(running.address, "POST", path, body, headers)
+
+    assert reply.status in {200, 204, 400, 404}
+    if reply.status >= 400:
+        assert reply.headers["x-amzn-errortype"] in {
+            "InvalidParameterValueException",
+            "InvalidRequestContentException",
+            "ResourceNotFoundException",
+            "UnknownOperationException",  # a path without a name, such as ..
+            "ValidationException",
+        }
+        assert "message" in {key.lower() for key in reply.json}
+    assert " ERROR " not in running.log()
