@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from aiohttp import web
 
@@ -47,22 +47,30 @@ def _response(answer: Answer) -> web.Response:
 
 async def _event(request: web.Request, wanted: InvokeRequest, hold: Hold) -> bytes:
     """The event that was sent, JSON for sure.  Raises Refusal."""
-    size_max = wanted.event_bytes_max
-    if (request.content_length or 0) > size_max:
+    if (request.content_length or 0) > wanted.event_bytes_max:
         raise too_large(wanted)
-    chunks, size = [], 0
+    pieces, size = [], 0
     try:
         async with asyncio.timeout(READ_MAX):
-            async for chunk in request.content.iter_any():
-                size += len(chunk)
-                if size > size_max:
+            async for piece in _pieces(request):
+                size += len(piece)
+                if size > wanted.event_bytes_max:
                     raise too_large(wanted)
-                hold(len(chunk))
-                chunks.append(chunk)
+                hold(len(piece))
+                pieces.append(piece)
     except (web.RequestPayloadError, TimeoutError):
         raise Refusal(BAD_CONTENT, "Could not read the request body to its end.") from None
     if not size:
         return NO_EVENT
-    event = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    event = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     check_event(event)
     return event
+
+
+async def _pieces(request: web.Request) -> AsyncIterator[bytes]:
+    """The body as it comes; whole, where it was read already because it is signed."""
+    if not request.can_read_body:
+        yield await request.read()
+        return
+    async for piece in request.content.iter_any():
+        yield piece

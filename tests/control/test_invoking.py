@@ -554,7 +554,11 @@ async def test_once_closed_nothing_new_runs_and_what_runs_is_waited_for(plane: P
 # Events.
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inside: st.lists(inside) | st.dictionaries(st.text(), inside),
     max_leaves=10,
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import boto3
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -178,6 +179,23 @@ def test_a_trace_goes_through_and_every_form_of_the_path_is_right(running: Runni
 def test_a_page_of_another_host_may_not_invoke(running: Running) -> None:
     reply = post(running.address, "same", b"{}", Origin="https://example.com")
     assert (reply.status, reply.headers["x-amzn-errortype"]) == (403, "AccessDeniedException")
+
+
+def test_a_signed_event_reaches_the_function() -> None:
+    events = [b'{"a": 1}', b'"' + b"x" * 2_000_000 + b'"']
+    secret = "outside/invoke+secret"
+    with poller({**CONFIG, "auth": {"access_keys": {"AKIDINVOKE": secret}}}) as running:
+        api = boto3.session.Session().client(
+            "lambda",
+            endpoint_url=running.address,
+            region_name=REGION,
+            aws_access_key_id="AKIDINVOKE",
+            aws_secret_access_key=secret,
+        )
+        with contextlib.closing(api):
+            replies = [api.invoke(FunctionName="same", Payload=event) for event in events]
+            assert [reply["Payload"].read() for reply in replies] == events
+        running.kill()
 
 
 def test_calls_at_one_time_each_get_their_own_result(running: Running) -> None:
