@@ -1,35 +1,46 @@
 """Serves the Lambda Runtime API of one function to its runtimes, and invokes the function on them.
 
 A runtime is known by the invocations it takes, not by its connection: some use one connection for
-everything, some a fresh one for each call.  So a connection that closes in the middle of an
-invocation means that the runtime is gone only if it broke, or if it had carried earlier requests;
-whoever owns the runtime's process knows for certain, and says so with `leave`.
-
-An invocation is `queued` until a runtime asks for it, then `taken` until it is answered, and
-`late` if it ended without an answer (timed out, cancelled): what still comes for it is ignored.
+everything, some a fresh one for each call.  Whoever owns a runtime's process knows for certain when
+it is gone, and says so with `leave`; of other runtimes `Closings` judges by their connections.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Self
 
 from poller.core.model import Instant, Seconds
-from poller.interfaces import Errored, Invocation, NotReached, Ran, Reply
+from poller.interfaces import Errored, Invocation, NotReached, Reply
 
-from .runtime_http import BODY_BYTES_MAX, Connection, Request
-from .runtime_replies import UNSTATED, exited, reported, timed_out, too_large
+from .runtime_closings import Closings
+from .runtime_extensions import Extensions
+from .runtime_headers import invocation_headers
+from .runtime_http import BODY_BYTES_MAX, Connection, Ending, Request
+from .runtime_replies import (
+    UNSTATED,
+    exited,
+    read_error,
+    read_response,
+    timed_out,
+    too_large,
+    truncated,
+    wrong_mode,
+)
+from .runtime_routes import accept, id_in, refuse_answer, route
+from .runtime_runs import QUEUED_MAX, Run, Runs
 
-QUEUED_MAX = 1000  # invocations that wait for a runtime
 CONNECTIONS_MAX = 1000
-ENDED_MAX = 100  # invocations remembered after their end, to tell a late answer from a wrong one
+OTHER_BYTES_MAX = 256 * 1024  # of a body that is no answer
 PATIENCE: Seconds = 1.0  # how long an invocation waits for a runtime to ask for it
-CLOSE_GRACE: Seconds = 0.25  # after a connection closes, for the owner to say what happened
+CLOSE_GRACE: Seconds = 0.25  # after a connection closes, for an answer that comes on another one
+LOOK_PERIOD: Seconds = 10.0  # between looks for requests that do not get on
 
-_BASE = b"/2018-06-01/runtime/"
-_ACCEPTED = b'{"status":"OK"}\n'
+_CLOSED = "the Runtime API is closed"
+
+_logger = logging.getLogger("poller.targets")
 
 
 class RuntimeApi:
@@ -38,7 +49,9 @@ class RuntimeApi:
     A Target in its own right, and an async context manager.  `timeout`: the function's.
     `patience`: how long an invocation waits for a runtime to ask.  `on_next` is called whenever a
     runtime asks for an invocation, `on_init_error` when one reports that it cannot run; it
-    returns whether a runtime may report that now.
+    returns whether a runtime may report that now.  `function` and `handler`: what extensions are
+    told.  `admits`: whether a connection from this address may stay.  `closings`: where nobody
+    owns the runtimes.
     """
 
     def __init__(
@@ -49,20 +62,25 @@ class RuntimeApi:
         on_init_error: Callable[[Errored], bool],
         on_next: Callable[[], None] = lambda: None,
         patience: Seconds = PATIENCE,
+        function: str = "",
+        handler: str = "",
+        admits: Callable[[str], bool] = lambda _: True,
+        closings: Closings | None = None,
     ) -> None:
         self.address = ""  # HOST:PORT once it is open, as AWS_LAMBDA_RUNTIME_API wants it
+        self.extensions = Extensions(function=function, handler=handler, now=now)
         self._timeout = timeout
         self._now = now
         self._on_init_error = on_init_error
         self._on_next = on_next
         self._patience = patience
+        self._admits = admits
+        self._closings = closings
         self._server: asyncio.Server | None = None
-        self._connections: dict[Connection, _Run | None] = {}  # with the run that each took last
-        self._waiting: list[Connection] = []
-        self._queued: dict[str, _Run] = {}
-        self._taken: dict[str, _Run] = {}
-        self._late: dict[str, None] = {}
-        self._answered: dict[str, None] = {}
+        self._look_timer: asyncio.TimerHandle | None = None
+        self._connections: dict[Connection, str] = {}  # with the id that each took last
+        self._waiting: dict[Connection, bytes] = {}  # for an invocation; with the User-Agent
+        self._runs = Runs()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -77,219 +95,201 @@ class RuntimeApi:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: Connection(self), host, port)
         bound_host, bound_port = self._server.sockets[0].getsockname()[:2]
-        self.address = f"{bound_host}:{bound_port}"
+        self.address = f"[{bound_host}]" if ":" in bound_host else bound_host
+        self.address += f":{bound_port}"
 
     def close(self) -> None:
-        """Stop listening, end every invocation, cut every connection."""
+        """Stop listening, end every invocation, close every connection."""
         if self._server is not None:
             self._server.close()
             self._server = None
-        self.leave("the Runtime API is closed")
+        if self._look_timer is not None:
+            self._look_timer.cancel()
+        self.leave(_CLOSED)
+        self.extensions.shut_down()
         for connection in tuple(self._connections):
             connection.abort()
 
     @property
     def owing(self) -> bool:
         """Whether a runtime still works on an invocation, also on one that has timed out."""
-        return bool(self._taken or self._late)
+        return self._runs.owed
 
-    async def invoke(self, invocation: Invocation, *, timeout: Seconds | None = None) -> Reply:
-        """Run the function once; `timeout` is what is left of the function's, if not all of it.
+    @property
+    def attended(self) -> bool:
+        """Whether a runtime asks for invocations, or runs one in time."""
+        return bool(self._waiting or self._runs.taken)
+
+    async def invoke(
+        self,
+        invocation: Invocation,
+        *,
+        timeout: Seconds | None = None,
+        whole: Seconds | None = None,
+    ) -> Reply:
+        """Run the function once; `timeout` is what is left of the function's, if not all of it,
+        and `whole` the function's, if another than was said.
 
         NotReached if no runtime asks for it within `patience`.
         """
         if self._server is None:
-            return NotReached("the Runtime API is closed")
-        if len(self._queued) >= QUEUED_MAX:
+            return NotReached(_CLOSED)
+        if len(self._runs.queued) >= QUEUED_MAX:
             return NotReached(f"{QUEUED_MAX} invocations wait for a runtime", throttled=True)
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        run = _Run(invocation, self._timeout if timeout is None else timeout, reply)
-        assert run.id not in self._taken, "an invocation has an id of its own"
+        whole = self._timeout if whole is None else whole
+        run = Run(invocation, whole if timeout is None else timeout, whole, reply)
+        assert run.id not in self._runs.taken, "an invocation has an id of its own"
         if self._waiting:
-            self._hand(self._waiting.pop(), run)
+            self._hand(*self._waiting.popitem(), run)
         else:
-            self._queued[run.id] = run
+            self._runs.queued[run.id] = run
             run.timer = reply.get_loop().call_later(self._patience, self._give_up, run)
         try:
             return await reply
         finally:
-            self._let_go(run)
+            self._runs.let_go(run)
 
     def leave(self, reason: str) -> None:
         """The runtimes are gone: what they had taken has failed, what waits was not reached."""
-        for run in self._taken.values():
+        for run in self._runs.taken.values():
             run.settle(exited(run.id, reason))
-        for run in self._queued.values():
-            run.settle(NotReached(reason))
-        self._queued.clear()
+        self.end_queued(NotReached(reason))
+
+    def end_queued(self, reply: Reply) -> None:
+        """What waits for a runtime comes to this."""
+        for run in self._runs.queued.values():
+            run.settle(reply)
+        self._runs.queued.clear()
 
     # What connections report.
 
     def opened(self, connection: Connection) -> bool:
-        if self._server is None or len(self._connections) >= CONNECTIONS_MAX:
+        if self._server is None or not self._admits(connection.peer):
             return False
-        self._connections[connection] = None
+        if len(self._connections) >= CONNECTIONS_MAX:
+            return False
+        self._connections[connection] = ""
+        if self._closings is not None:
+            connection.watch()
+        if self._look_timer is None:
+            self._look_timer = asyncio.get_running_loop().call_later(LOOK_PERIOD, self._look)
         return True
 
-    def closed(self, connection: Connection, *, unexpected: bool) -> None:
-        run = self._connections.pop(connection, None)
-        if connection in self._waiting:
-            self._waiting.remove(connection)
-        elif run is not None and run.id in self._taken and unexpected:
-            reply = exited(run.id, UNSTATED)
-            run.left = run.reply.get_loop().call_later(CLOSE_GRACE, run.settle, reply)
+    def closed(self, connection: Connection, how: Ending) -> None:
+        taken = self._connections.pop(connection, "")
+        self._waiting.pop(connection, None)
+        self.extensions.closed(connection)
+        answered = self._runs.taken.get(id_in(connection.sending_to))
+        if answered is not None:
+            answered.settle(too_large() if connection.sends_too_much else truncated(answered.id))
+        run = self._runs.taken.get(taken)
+        if run is not None and self._closings is not None and how is not Ending.HERE:
+            loop = run.reply.get_loop()
+            if self._closings.means_gone(
+                broke=how is Ending.BROKEN,
+                after=loop.time() - run.taken_at,
+                first=connection.requests == 1,
+                client=run.client,
+            ):
+                run.leaving = loop.call_later(CLOSE_GRACE, _has_gone, run)
+
+    def body_max(self, path: bytes) -> int:
+        return BODY_BYTES_MAX if self._runs.is_open(id_in(path)) else OTHER_BYTES_MAX
 
     def asked(self, connection: Connection, request: Request) -> None:
-        path = request.path
-        parts = path.removeprefix(_BASE).split(b"/") if path.startswith(_BASE) else []
-        match request.method, parts:
-            case _ if b"origin" in request.headers or b"sec-fetch-site" in request.headers:
-                connection.refuse(403, "Forbidden", "A web page is no runtime.")
-            case b"GET", [b"invocation", b"next"]:
-                self._next(connection)
-            case b"POST", [b"invocation", request_id, b"response" | b"error" as kind]:
-                self._answer(connection, request, request_id, failed=kind == b"error")
-            case b"POST", [b"init", b"error"]:
-                self._init_error(connection, request)
-            case (
-                _,
-                [b"invocation", b"next"]
-                | [b"invocation", _, b"response" | b"error"]
-                | [b"init", b"error"],
-            ):
-                connection.refuse(405, "MethodNotAllowed", "The method is not allowed here.")
-            case _:
-                connection.refuse(404, "NotFound", "The Runtime API has no such path.")
+        route(self, connection, request)
 
-    # What requests do.
+    # What runtimes call.
 
-    def _next(self, connection: Connection) -> None:
+    def next(self, connection: Connection, client: bytes) -> None:
         before = self._connections[connection]
-        if before is not None:  # its runtime is through with it, whatever came of it
-            before.settle(exited(before.id, "Runtime asked for the next event before it answered"))
-            self._taken.pop(before.id, None)
-            self._late.pop(before.id, None)
-            self._connections[connection] = None
-        run = self._oldest_queued()
+        if before:  # its runtime is through with it, whatever came of it
+            self._connections[connection] = ""
+            run = self._runs.drop(before)
+            if run is not None:
+                why = "Runtime asked for the next event before it answered"
+                run.settle(exited(run.id, why))
+        run = self._runs.oldest_queued()
         if run is None:
-            self._waiting.append(connection)
+            self._waiting[connection] = client
         else:
-            self._hand(connection, run)
+            self._hand(connection, client, run)
         self._on_next()
 
-    def _oldest_queued(self) -> _Run | None:
-        while self._queued:
-            run = self._queued.pop(next(iter(self._queued)))
-            if not run.reply.done():  # it was not cancelled a moment ago
-                return run
-        return None
-
-    def _hand(self, connection: Connection, run: _Run) -> None:
-        run.stop_timers()
+    def _hand(self, connection: Connection, client: bytes, run: Run) -> None:
         loop = run.reply.get_loop()
-        run.timer = loop.call_later(run.timeout, run.settle, timed_out(self._timeout))
-        self._taken[run.id] = run
-        self._connections[connection] = run
+        run.stop_timers()
+        run.timer = loop.call_later(run.timeout, _time_out, run)
+        run.taken_at = loop.time()
+        run.client = client
+        self._runs.taken[run.id] = run
+        self._connections[connection] = run.id
         deadline = int((self._now() + run.timeout) * 1000)
-        headers = (
-            f"Lambda-Runtime-Aws-Request-Id: {run.id}\r\n"
-            f"Lambda-Runtime-Deadline-Ms: {deadline}\r\n"
-            f"Lambda-Runtime-Invoked-Function-Arn: {run.invocation.function_arn}\r\n"
-        )
-        trace_id = run.invocation.trace_id
-        if trace_id and trace_id.isprintable():  # it comes from outside: no line of its own
-            headers += f"Lambda-Runtime-Trace-Id: {trace_id}\r\n"
+        headers = invocation_headers(run.invocation, deadline)
         connection.reply(200, run.invocation.event, headers)
+        self.extensions.told(run.invocation, connection.peer, deadline)
 
-    def _answer(
-        self, connection: Connection, request: Request, id_: bytes, *, failed: bool
+    def answer(
+        self, connection: Connection, request: Request, request_id: str, *, failed: bool
     ) -> None:
-        request_id = id_.decode("latin-1")
-        if b"lambda-runtime-function-response-mode" in request.headers:
-            why = "Responses cannot be streamed: leave Lambda-Runtime-Function-Response-Mode out."
-            connection.refuse(400, "InvalidFunctionResponseMode", why)
-        elif request_id in self._taken or request_id in self._late:
-            self._late.pop(request_id, None)
-            _remember(self._answered, request_id)
-            run = self._taken.pop(request_id, None)
-            if run is not None:
-                run.settle(_read(request, failed=failed))
-            _accept(connection, request)
-        elif request_id in self._answered:
-            why = "The invocation has been answered before."
-            connection.refuse(403, "InvalidStateTransition", why)
+        if not self._runs.is_open(request_id):
+            refuse_answer(connection, again=self._runs.was_answered(request_id))
+            return
+        run, held_gone = self._runs.answer(request_id)
+        wrong = None if failed else wrong_mode(request)
+        if run is not None:
+            run.settle(wrong or (read_error if failed else read_response)(request))
+        if self._connections.get(connection) == request_id:
+            self._connections[connection] = ""
+            if run is not None and self._closings is not None:
+                self._closings.kept(run.reply.get_loop().time() - run.taken_at)
+        if (run is None and held_gone) or (run is not None and run.held_gone):
+            self._misled()
+        if wrong is not None:
+            connection.refuse(400, "InvalidFunctionResponseMode", wrong.message)
         else:
-            connection.refuse(400, "InvalidRequestID", "Invalid request ID")
+            accept(connection, request)
 
-    def _init_error(self, connection: Connection, request: Request) -> None:
-        if self._on_init_error(_read_error(request)):
-            _accept(connection, request)
+    def init_error(self, connection: Connection, request: Request) -> None:
+        if self._on_init_error(read_error(request)):
+            accept(connection, request)
         else:
             why = "The runtime has been initialised already."
             connection.refuse(403, "InvalidStateTransition", why)
 
     # How an invocation ends without an answer.
 
-    def _give_up(self, run: _Run) -> None:
-        self._queued.pop(run.id, None)
-        if self._taken:
+    def _give_up(self, run: Run) -> None:
+        self._runs.queued.pop(run.id, None)
+        if self._runs.are_with(self._connections.values()):
             run.settle(NotReached("every runtime is busy", throttled=True))
         else:
             run.settle(NotReached(f"no runtime asks for invocations at {self.address}"))
 
-    def _let_go(self, run: _Run) -> None:
-        run.stop_timers()
-        self._queued.pop(run.id, None)
-        if self._taken.pop(run.id, None) is not None:
-            _remember(self._late, run.id)
+    def _look(self) -> None:
+        """Cut off who does not get on with a request; as long as there are connections."""
+        loop = asyncio.get_running_loop()
+        for connection in tuple(self._connections):
+            if connection.is_stalled(loop.time()):
+                connection.abort()
+        again = self._connections and self._server is not None
+        self._look_timer = loop.call_later(LOOK_PERIOD, self._look) if again else None
+
+    def _misled(self) -> None:
+        """A runtime answers that was held for gone: what was wrong once would be again."""
+        if self._closings is not None and self._closings.misled():
+            line = (
+                "function %s: a runtime closed its connection and worked on; from now on one that "
+                "is gone without an answer is noticed by the timeout"
+            )
+            _logger.warning(line, self.extensions.function)
 
 
-@dataclass(slots=True, eq=False)
-class _Run:
-    """One invocation on its way; `timer` ends it, `left` ends it when its connection closed."""
-
-    invocation: Invocation
-    timeout: Seconds
-    reply: asyncio.Future[Reply]
-    timer: asyncio.TimerHandle | None = None
-    left: asyncio.TimerHandle | None = None
-
-    @property
-    def id(self) -> str:
-        return self.invocation.request_id
-
-    def settle(self, reply: Reply) -> None:
-        """The first reply counts."""
-        if not self.reply.done():
-            self.reply.set_result(reply)
-
-    def stop_timers(self) -> None:
-        for timer in (self.timer, self.left):
-            if timer is not None:
-                timer.cancel()
+def _has_gone(run: Run) -> None:
+    run.held_gone = True
+    run.settle(exited(run.id, UNSTATED))
 
 
-def _read(request: Request, *, failed: bool) -> Reply:
-    if failed:
-        return _read_error(request)
-    return too_large() if request.body is None else Ran(request.body)
-
-
-def _read_error(request: Request) -> Errored:
-    stated = request.headers.get(b"lambda-runtime-function-error-type", b"").decode("latin-1")
-    return too_large() if request.body is None else reported(request.body, stated)
-
-
-def _accept(connection: Connection, request: Request) -> None:
-    if request.body is None:
-        why = f"Exceeded maximum allowed payload size ({BODY_BYTES_MAX} bytes)."
-        connection.refuse(413, "RequestEntityTooLarge", why)
-    else:
-        connection.reply(202, _ACCEPTED)
-
-
-def _remember(names: dict[str, None], name: str) -> None:
-    """Add to a bounded memory; the oldest goes first."""
-    names[name] = None
-    if len(names) > ENDED_MAX:
-        del names[next(iter(names))]
+def _time_out(run: Run) -> None:
+    run.settle(timed_out(run.whole))

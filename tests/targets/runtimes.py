@@ -63,7 +63,7 @@ class Runtime:
 
     def ask(self, method: str, path: str, body: bytes = b"", headers: str = "") -> None:
         """Send a request; `headers` are whole lines."""
-        length = f"Content-Length: {len(body)}\r\n" if method == "POST" else ""
+        length = f"Content-Length: {len(body)}\r\n" if method != "GET" else ""
         self.send(f"{method} {path} HTTP/1.1\r\nHost: x\r\n{length}{headers}\r\n".encode() + body)
 
     async def answer(self) -> Answer:

@@ -100,8 +100,13 @@ async def test_what_a_handler_raises_is_a_function_error_and_its_process_lives()
         replies = [await function.invoke(invocation(b'{"order": 7}')) for _ in range(2)]
         missing = await function.invoke(invocation(b"{}"))
 
-    assert replies == [Errored("OrderRefused", "no 7")] * 2
-    assert missing == Errored("KeyError", "'order'")
+    errors = [each for each in (*replies, missing) if isinstance(each, Errored)]
+    assert [(each.error_type, each.message) for each in errors] == [
+        ("OrderRefused", "no 7"),
+        ("OrderRefused", "no 7"),
+        ("KeyError", "'order'"),
+    ]
+    assert "stackTrace" in json.loads(errors[0].payload)
 
 
 @pytest.mark.parametrize(
