@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import TaskGroup
@@ -15,12 +16,21 @@ from poller.control.invoking import Callee
 from poller.core.model import Instant, Seconds
 from poller.interfaces import Target
 from poller.observe.function_counts import FunctionTally
-from poller.settings import EndpointConfig, FunctionConfig, HandlerConfig, Settings
+from poller.settings import (
+    EndpointConfig,
+    FunctionConfig,
+    HandlerConfig,
+    RuntimeApiConfig,
+    Settings,
+)
 from poller.targets.http_endpoint import HttpEndpoint
 from poller.targets.limited import OWN_REASON, PATIENCE, TOTAL_REASON, Limited, Slots
 from poller.wire.arns import FunctionReference
 
 MARGIN: Seconds = 5.0  # beyond its timeout, for a function that ends
+
+if TYPE_CHECKING:
+    from poller.targets.attached_runtimes import Addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,7 @@ class Functions:
         self._retiring = retiring
         self._total = Slots(None, whose="functions are", reason=TOTAL_REASON)
         self._open: dict[str, _Open] = {}
+        self._addresses: Addresses | None = None  # that runtimes attach to
 
     @asynccontextmanager
     async def changed(
@@ -126,8 +137,27 @@ class Functions:
                     now=self._now,
                     on_output=self._on_output,
                 )
+            case RuntimeApiConfig() as runs:
+                return self._attached(config, runs)
             case unbuilt:
                 raise AssertionError(f"settings refuse {type(unbuilt).__name__}")
+
+    def _attached(
+        self, config: FunctionConfig, runs: RuntimeApiConfig
+    ) -> AbstractAsyncContextManager[Target]:
+        # Memory that a poller whose functions are elsewhere does without.
+        from poller.targets.attached_runtimes import Addresses, AttachedRuntimes  # noqa: PLC0415
+
+        if self._addresses is None:
+            self._addresses = Addresses(self._now)
+        return AttachedRuntimes(
+            config.name,
+            self._addresses,
+            host=runs.host,
+            port=runs.port,
+            allow=runs.allow,
+            timeout=config.timeout,
+        )
 
 
 async def _retire(function: _Open) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -32,7 +32,7 @@ LAMBDA_TIMEOUT_DEFAULT = 900.0  # of a function that knows its own
 PROCESSES_DEFAULT = 10
 
 KINDS = ("handler", "command", "url", "runtime_api", "lambda")  # what runs; exactly one of them
-KINDS_NOT_YET = frozenset({"command", "runtime_api", "lambda"})
+KINDS_NOT_YET = frozenset({"command", "lambda"})
 KEYS_NOT_YET = frozenset({"async"})
 KINDS_OF_KEY = {
     "environment": ("handler", "command"),
@@ -64,6 +64,21 @@ def read_function(
     if problems or not isinstance(entry, FunctionEntry):
         return problems
     return _function(name, entry, line, folder=folder, account=account)
+
+
+def shared_addresses(functions: Iterable[FunctionConfig]) -> list[Problem]:
+    """Runtimes that attach to an address run one function; paths begin with the function."""
+    problems = []
+    owners: dict[tuple[str, int], str] = {}
+    for function in functions:
+        match function.runs:
+            case RuntimeApiConfig(host=host, port=port):
+                owner = owners.setdefault((host, port), function.name)
+                if owner != function.name:
+                    message = f"is the address of {owner}, too"
+                    problem = Problem((function.name, "runtime_api"), message, "give it another")
+                    problems.append(problem)
+    return problems
 
 
 def undeclared(name: str, account: str) -> FunctionConfig:

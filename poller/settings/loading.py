@@ -22,7 +22,7 @@ from .addresses import (
 )
 from .auth import read_auth
 from .file import ConfigFile
-from .functions import read_function
+from .functions import read_function, shared_addresses
 from .mappings import read_mappings
 from .nodes import Block, Node, Scalar
 from .readers import number, read_entry
@@ -279,4 +279,5 @@ def _functions(
                 functions[name] = function
             case problems:
                 file.note(*(problem.below("functions", name) for problem in problems))
+    file.note(*(problem.below("functions") for problem in shared_addresses(functions.values())))
     return MappingProxyType(functions)

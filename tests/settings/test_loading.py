@@ -563,8 +563,6 @@ def test_every_key_of_a_handler_is_kept(folder: Path) -> None:
          [": has handler and command; keep one of them",
           ".command: command is not supported yet; remove it"]),
         ("{command: [x]}", [".command: command is not supported yet; remove it"]),
-        ("{runtime_api: 127.0.0.1:9}",
-         [".runtime_api: runtime_api is not supported yet; remove it"]),
         ("{lambda: orders}", [".lambda: lambda is not supported yet; remove it"]),
         ("{url: http://h, async: {}}", [".async: async is not supported yet; remove it"]),
         ("{url: http://h, handlr: a.b}", [".handlr: unknown key; did you mean handler?"]),
@@ -634,6 +632,15 @@ def test_every_key_of_a_handler_is_kept(folder: Path) -> None:
 )  # fmt: skip
 def test_each_wrong_key_of_a_function_is_told(folder: Path, text: str, expected: list[str]) -> None:
     assert in_function(folder, text) == expected
+
+
+def test_runtimes_of_two_functions_cannot_attach_to_one_address(folder: Path) -> None:
+    place = "runtime_api: 127.0.0.1:9001"
+
+    assert lines(folder, f"functions:\n  a: {{{place}}}\n  b: {{{place}}}\n  c: {{{place}}}\n") == [
+        "3: functions.b.runtime_api: is the address of a, too; give it another",
+        "4: functions.c.runtime_api: is the address of a, too; give it another",
+    ]
 
 
 @pytest.mark.parametrize(
