@@ -52,8 +52,10 @@ class ShardSource(Protocol):
     async def pin(self) -> Mapping[str, Position]:
         """Positions that stand for LATEST, now: open shards at their tip, closed ones ended.
 
-        The iterators taken are kept for the readers of these shards.  Raises SourceMissing.
+        The iterators are kept for these shards' readers, until `unpin`.  Raises SourceMissing.
         """
+
+    def unpin(self) -> None: ...
 
     def reader(self, shard: str, resume: Position | None) -> ShardReader:
         """A reader after `resume`; with None: from where this mapping starts unknown shards."""

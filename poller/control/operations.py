@@ -12,12 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
-import anyio
-
 from poller.core.lifecycle import State, may_delete, updated
-from poller.core.model import Instant, Position, Seconds
-from poller.engine.specs import Spec, StreamSpec
-from poller.errors import ConfigError, DestinationError, SourceMissing, SourceUnfit, StateError
+from poller.core.model import Instant
+from poller.engine.specs import Spec
+from poller.errors import ConfigError, DestinationError, StateError
 from poller.interfaces import StoredMapping
 from poller.wire.arns import FunctionReference
 from poller.wire.descriptions import describe
@@ -25,6 +23,7 @@ from poller.wire.mappings import MappingConfig, Rejected, parse_mapping
 from poller.wire.requests import as_request
 
 from .listing import ListQuery, described_page, place_of
+from .looking import check_fit, in_time, looked_at, unpinned_unless_kept
 from .refusals import (
     CONFLICT,
     INVALID,
@@ -39,8 +38,6 @@ from .registry import Entry, Registry
 
 # What is there for the life of a mapping; all else may be updated.
 FIXED = frozenset({"EventSourceArn", "StartingPosition", "StartingPositionTimestamp", "Tags"})
-
-LOOK_MAX: Seconds = 20.0  # at a source or a destination; boto3 waits for a reply for 60 s
 
 Described = dict[str, Any]
 
@@ -83,17 +80,20 @@ class Operations:
         while True:
             generation, holder = registry.generation, registry.holder(entry.pair)
             spec = self._spec(entry)
-            with _in_time(config.source.arn):
-                pins = await _looked_at(spec, is_new=holder is None)
-            await self._check_destination(config)
-            async with registry.lock:
-                if registry.generation != generation:
-                    continue  # the file was reread meanwhile, and functions may be others now
-                self._refuse_second(entry)
-                if holder is not None:
-                    continue  # it was deleted meanwhile, and this is a new mapping after all
-                with _state_errors():
-                    return self._described(entry, await registry.add(entry, spec, pins))
+            with unpinned_unless_kept(spec) as kept:
+                with in_time(config.source.arn):
+                    pins = await looked_at(spec, is_new=holder is None)
+                await self._check_destination(config)
+                async with registry.lock:
+                    if registry.generation != generation:
+                        continue  # the file was reread meanwhile, and functions may be others now
+                    self._refuse_second(entry)
+                    if holder is not None:
+                        continue  # it was deleted meanwhile, and this is a new mapping after all
+                    with _state_errors():
+                        state = await registry.add(entry, spec, pins)
+                    kept()
+                    return self._described(entry, state)
 
     def get(self, uuid: str) -> Described:
         entry = self._find(uuid)
@@ -107,7 +107,7 @@ class Operations:
             spec = self._spec(entry)
             self._refuse_of_file(before)
             self._next_state(before, entry)
-            await _check_fit(spec)
+            await check_fit(spec)
             if entry.config.failure_destination != before.config.failure_destination:
                 await self._check_destination(entry.config)
             async with registry.lock:
@@ -220,7 +220,7 @@ class Operations:
             return
         arn = config.failure_destination.arn
         try:
-            with _in_time(arn):
+            with in_time(arn):
                 await self._around.check_destination(arn)
         except (DestinationError, ConfigError) as error:
             why = str(error).removeprefix(f"{arn}: ")
@@ -242,44 +242,6 @@ def _matches(entry: Entry, query: ListQuery) -> bool:
     if query.source_arn is not None and entry.stored.source_arn != query.source_arn:
         return False
     return query.function is None or query.function.names(entry.stored.function_arn)
-
-
-async def _looked_at(spec: Spec, *, is_new: bool) -> Mapping[str, Position] | None:
-    """Find the source of a mapping; where a new one starts at LATEST, the positions of now.
-
-    To ask for them may take the subscription of a consumer from a mapping that runs.
-    """
-    try:
-        if not isinstance(spec, StreamSpec):
-            await spec.source.check()
-        elif spec.latest and is_new:
-            return await spec.source.pin()
-        else:
-            await spec.source.shards()
-    except SourceMissing as error:
-        raise Refusal(INVALID, str(error)) from None
-    return None
-
-
-async def _check_fit(spec: Spec) -> None:
-    """What a queue that is there has against an update; one that is gone has nothing."""
-    if not isinstance(spec, StreamSpec):
-        try:
-            await spec.source.check()
-        except SourceUnfit as error:
-            raise Refusal(INVALID, str(error)) from None
-        except SourceMissing:
-            return
-
-
-@contextmanager
-def _in_time(arn: str) -> Iterator[None]:
-    """Give up a look at what does not answer before the client that asked for it gives up."""
-    try:
-        with anyio.fail_after(LOOK_MAX):
-            yield
-    except TimeoutError:
-        raise Refusal(INVALID, f"{arn}: no answer within {LOOK_MAX:g} s") from None
 
 
 @contextmanager

@@ -95,6 +95,9 @@ class DynamoDBStreamsSource:
         ended = Position(ended=True)
         return {shard.id: ended if shard.closed else Position(since=since) for shard in shards}
 
+    def unpin(self) -> None:
+        self._pins.clear()
+
     def reader(self, shard: str, resume: Position | None) -> DynamoDBStreamsReader:
         """A reader of `shard` after `resume`; with None from the shard's oldest record."""
         since = resume.since if resume else None

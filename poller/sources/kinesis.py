@@ -130,6 +130,9 @@ class KinesisSource:
             raise SourceMissing(f"stream {self._name}: pinning: {failures[0]}")
         return {shard.id: Position(ended=True) if shard.closed else position for shard in shards}
 
+    def unpin(self) -> None:
+        self._pins.clear()
+
     def reader(self, shard: str, resume: Position | None) -> KinesisReader:
         """A reader after `resume`; with None: by the starting position of the mapping."""
         return KinesisReader(

@@ -112,6 +112,11 @@ class KinesisFanoutSource:
                     group.create_task(subscribe(shard.id))
         return {shard.id: Position(ended=True) if shard.closed else position for shard in shards}
 
+    def unpin(self) -> None:
+        """A consumer has one subscription for a shard: the next to ask for it can have it."""
+        for shard in list(self._pins):
+            self._unpin(shard)
+
     def reader(self, shard: str, resume: Position | None) -> FanoutReader:
         """A reader after `resume`; with None: by the starting position of the mapping."""
         return FanoutReader(

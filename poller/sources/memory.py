@@ -94,6 +94,9 @@ class MemoryStream:
         ended, tip = Position(ended=True), Position(since=self.now())
         return {shard.id: ended if shard.closed else tip for shard in listed}
 
+    def unpin(self) -> None:
+        self._pins.clear()
+
     def reader(self, shard: str, resume: Position | None) -> MemoryReader:
         sequence = resume.sequence if resume else None
         since = resume.since if resume and sequence is None else None

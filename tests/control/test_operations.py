@@ -126,6 +126,25 @@ async def test_who_creates_a_mapping_that_is_there_pins_nothing():
         assert len(pinned) == 1
 
 
+async def test_what_is_pinned_for_a_mapping_that_does_not_come_to_be_is_let_go():
+    """A consumer has one subscription for a shard, and the next attempt needs it."""
+    outside = Outside()
+    unpin, unpinned = outside.stream.unpin, []
+
+    def noted():
+        unpinned.append(outside.clock.now())
+        unpin()
+
+    outside.stream.unpin = noted
+    at_latest = {**ON_STREAM, "StartingPosition": "LATEST"}
+    nowhere = {"DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::nowhere"}}}
+    async with plane(outside) as life:
+        assert await refused(life.api.create({**at_latest, **nowhere}))
+        assert len(unpinned) == 1
+        await life.api.create(at_latest)
+        assert len(unpinned) == 1
+
+
 async def test_a_mapping_made_while_the_one_before_it_is_deleted_begins_before_the_reply():
     outside = Outside()
     listing = outside.stream.shards

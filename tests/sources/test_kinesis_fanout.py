@@ -228,11 +228,16 @@ async def test_a_pin_is_a_subscription_at_the_tip_that_waits_for_its_reader() ->
     assert server.places == [{"Type": "LATEST"}]
 
 
-async def test_a_pin_that_nobody_reads_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kinesis_fanout, "LIFETIME", 0.05)
+@pytest.mark.parametrize("lifetime", [0.05, kinesis_fanout.LIFETIME])
+async def test_a_pin_that_nobody_reads_is_let_go(
+    lifetime: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kinesis_fanout, "LIFETIME", lifetime)
     server = Server([pushing(frame(1)), pushing(frame(2))])
     async with source_on(server, Latest()) as source:
         pins = await source.pin()
+        if lifetime > 1:
+            source.unpin()
         await soon(lambda: server.open == 0)
         reader = source.reader(SHARD, pins[SHARD])
         assert isinstance(await reader.read(10), Fetched)
