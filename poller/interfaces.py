@@ -140,15 +140,15 @@ class Errored:
 
 @dataclass(frozen=True, slots=True)
 class NotReached:
-    """The function never ran; trying again costs nothing.  `throttled`: it said so itself.
-
-    `reason`: of a throttle, in the words of AWS's TooManyRequestsException, if known.
+    """The function never ran; trying again costs nothing.  `throttled`: it said so itself, for this
+    `reason` in the words of AWS, if known.  `too_large`: it takes no event of this size.
     """
 
     why: str
     throttled: bool = False
     retry_after: Seconds | None = None
     reason: str = ""
+    too_large: bool = False
 
 
 Reply = Ran | Errored | NotReached

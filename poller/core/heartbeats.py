@@ -35,10 +35,11 @@ class Heartbeats:
         self._beats: dict[int, _Beat] = {}
         self._queue: list[tuple[Instant, int]] = []  # what a beat's `at` was, perhaps not any more
 
-    def began(self, batch: MessageBatch, *, hidden_since: Instant, now: Instant) -> None:
-        """The batch runs for the first time, its messages being hidden since then."""
+    def began(self, batch: MessageBatch, now: Instant) -> None:
+        """The batch runs for the first time, its messages being hidden since they came."""
         if self.working:
-            self._beats[batch.id] = _Beat(hidden_since, batch.expires_at - hidden_since)
+            since = batch.since
+            self._beats[batch.id] = _Beat(since, batch.expires_at - since)
             self._plan(batch, now)
 
     def goes_on(self, batch: MessageBatch, now: Instant) -> None:

@@ -149,6 +149,14 @@ class Lane:
         self._again_at = at
         self._last, self.blocked = outcome, why
 
+    def leaves_room(self) -> bool:
+        """Whether a record was too large beside its window's state, and gets an empty one now."""
+        windows = self._windows
+        if windows is None or len(windows.state) <= len(EMPTY_STATE):
+            return False
+        windows.make_room()
+        return True
+
     def give_up(self, batch: Batch, reason: DiscardReason, outcome: Outcome | None) -> Deliver:
         self.busy = batch
         window = None if self._windows is None else self._windows.turn(batch)

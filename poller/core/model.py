@@ -90,7 +90,7 @@ class Batch:
 class MessageBatch:
     """Queue messages that go to the function together, before `expires_at` if possible.
 
-    `since`: as for stream records.
+    `since`: when the first of them was received, from when on they are hidden.
     """
 
     id: int
@@ -133,7 +133,7 @@ class DiscardReason(StrEnum):
 
     RETRIES_EXHAUSTED = "RetryAttemptsExhausted"
     RECORD_AGE_EXCEEDED = "RecordAgeExceeded"
-    RECORD_TOO_LARGE = "RecordTooLarge"  # ours: its event cannot fit a payload (spec 4.1)
+    RECORD_TOO_LARGE = "RecordTooLarge"  # ours: no function takes its event (spec 4.1, 12.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +233,14 @@ class Refused:
     retry_after: Seconds | None = None
 
 
-Outcome = Succeeded | PartlyFailed | Failed | Refused
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """The function was never reached: who runs it takes no event of this size."""
+
+    error: str
+
+
+Outcome = Succeeded | PartlyFailed | Failed | Refused | TooLarge
 
 
 # Looking in.

@@ -3,7 +3,8 @@
 Same contract as the stream machine, other bookkeeping: there is no position to store.  A message
 is settled by deleting it; whatever is not deleted comes back by itself when its visibility timeout
 ends, and the queue's own redrive policy counts the attempts.  So this machine never bisects or
-discards, and it retries only invocations that never reached the function (spec 8.3).
+discards, and it retries only invocations that never reached the function (spec 8.3), those of a
+batch that is too large in two halves.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from .model import (
     Seconds,
     Snapshot,
     Succeeded,
+    TooLarge,
 )
 from .paces import message_pace
 from .policy import QueuePolicy
@@ -151,6 +153,10 @@ class QueueMachine:
         if isinstance(outcome, Refused):
             yield from self._hold(batch, outcome, now)
             return
+        if isinstance(outcome, TooLarge) and len(batch.messages) > 1:
+            self.running.leave(batch_id)
+            self._waiting.split(batch)
+            return
         self.running.ran(batch_id, now)
         match outcome:
             case Succeeded():
@@ -164,6 +170,8 @@ class QueueMachine:
                 self._forget(left)
             case Failed():
                 self._limit.failed()
+                self._forget(batch.messages)
+            case TooLarge():  # alone: as it comes back, the queue's redrive policy counts it
                 self._forget(batch.messages)
 
     def _hold(self, batch: MessageBatch, outcome: Refused, now: Instant) -> Iterator[QueueCommand]:
@@ -212,8 +220,8 @@ class QueueMachine:
             if taken is None:
                 break
             batch = self._batch(taken)
-            if self._is_fresh(taken, batch, now):
-                self.running.start(batch, hidden_since=taken.added_at, now=now)
+            if self._is_fresh(batch, now):
+                self.running.start(batch, now)
                 if self._pace is not None:
                     self._pace.take(len(batch.messages), now)
                 yield InvokeMessages(batch)
@@ -244,9 +252,9 @@ class QueueMachine:
         items, places, closed_by, added_at = taken
         return MessageBatch(next(self._ids), items, min(places), closed_by, since=added_at)
 
-    def _is_fresh(self, taken: Taken[Message, Instant], batch: MessageBatch, now: Instant) -> bool:
+    def _is_fresh(self, batch: MessageBatch, now: Instant) -> bool:
         """A run that outlives the visibility timeout would be repeated elsewhere meanwhile."""
-        prompt = now <= taken.added_at + self._policy.batch_window + PROMPT
+        prompt = now <= batch.since + self._policy.batch_window + PROMPT
         return now + (0.0 if prompt else self.running.time_needed()) < batch.expires_at
 
     def _receive(self, now: Instant) -> Iterator[QueueCommand]:

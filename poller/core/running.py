@@ -83,10 +83,10 @@ class RunningBatches:
             waits.append(extends_at)
         return min(waits, default=None)
 
-    def start(self, batch: MessageBatch, *, hidden_since: Instant, now: Instant) -> None:
-        """It runs for the first time, its messages being hidden since then."""
+    def start(self, batch: MessageBatch, now: Instant) -> None:
+        """It runs for the first time, its messages being hidden since they came."""
         self._batches[batch.id] = batch
-        self._beats.began(batch, hidden_since=hidden_since, now=now)
+        self._beats.began(batch, now)
 
     def ran(self, batch_id: int, now: Instant) -> None:
         """The function is done with it, and may have room for one that it refused."""

@@ -201,9 +201,12 @@ class StreamMachine:
             lane.close_window(now, settlement=self._settlements)
             return
         self._settle(lane, verdict.settled, now, verdict.state)
-        if verdict.give_up:
+        why = verdict.give_up
+        if why is DiscardReason.RECORD_TOO_LARGE and lane.leaves_room():
+            why = None
+        if why is not None:
             (batch,) = verdict.again
-            yield self._deliver(lane, batch, outcome)
+            yield self._deliver(lane, batch, why, outcome)
         elif verdict.again:
             wait = self._wait(verdict.retry_after, verdict.again[0].attempts)
             lane.retry(verdict.again, outcome, why=verdicts.reason(outcome), at=now + wait)
@@ -211,9 +214,9 @@ class StreamMachine:
     def _wait(self, asked: Seconds | None, attempts: int) -> Seconds:
         return verdicts.pause(asked, attempts, self._policy, self._random.random())
 
-    def _deliver(self, lane: Lane, batch: Batch, outcome: Outcome) -> Deliver:
+    def _deliver(self, lane: Lane, batch: Batch, why: DiscardReason, outcome: Outcome) -> Deliver:
         self._in_flight[batch.id] = lane
-        return lane.give_up(batch, DiscardReason.RETRIES_EXHAUSTED, outcome)
+        return lane.give_up(batch, why, outcome)
 
     def _settle(self, lane: Lane, records: int, now: Instant, state: bytes | None = None) -> None:
         if records:

@@ -3,6 +3,9 @@
 outcome                batch        settled   left over     counters    then
 Succeeded              any          all       -             -           next batch
 Refused                any          none      whole batch   attempts+1  back off
+TooLarge               > 1 record   none      two halves    anew        back off
+TooLarge               1 record     none      whole batch   attempts+1  give up
+TooLarge               no records   none      whole batch   attempts+1  back off
 PartlyFailed, i > 0    any          [:i]      [i:]          anew        back off
 Failed, bisectable     bisect, > 1  none      two halves    anew        back off
 any other failure      retries left none      whole batch   both+1      back off
@@ -11,8 +14,8 @@ any other failure      no records   none      whole batch   both+1      back off
 
 i is the lowest index reported as failed.  Counters: `attempts` sets the backoff, `invocations` is
 what MaximumRetryAttempts limits: N allows N+1 of them.  A split spends no retry, and progress
-starts the count anew.  A batch without records, which is the final invocation of a window, has
-nothing that could be given up.
+starts the count anew.  What is too large is split whether or not the mapping bisects.  A batch
+without records, which is the final invocation of a window, has nothing that could be given up.
 
 What settles records settles the state that came with them, too: with the records before the first
 failure, the state that the function returned beside its failures.  Nothing else changes a state.
@@ -23,20 +26,32 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from .model import Batch, ClosedBy, Failed, Outcome, PartlyFailed, Refused, Seconds, Succeeded
+from .model import (
+    Batch,
+    ClosedBy,
+    DiscardReason,
+    Failed,
+    Outcome,
+    PartlyFailed,
+    Refused,
+    Seconds,
+    Succeeded,
+    TooLarge,
+)
 from .policy import QueuePolicy, StreamPolicy
 
 
 class Verdict(NamedTuple):
     """`settled` leading records are done; `again` are to be tried, or given up as one batch.
 
-    `state`: the new state of the tumbling window, if it has changed.  A tuple, since every batch
-    needs one and a frozen dataclass takes five times as long to make.
+    `give_up`: why they are given up, if so.  `state`: the new state of the tumbling window, if it
+    has changed.  A tuple, since every batch needs one and a frozen dataclass takes five times as
+    long to make.
     """
 
     settled: int
     again: tuple[Batch, ...] = ()
-    give_up: bool = False
+    give_up: DiscardReason | None = None
     retry_after: Seconds | None = None
     state: bytes | None = None
 
@@ -53,9 +68,9 @@ def judge(batch: Batch, outcome: Outcome, policy: StreamPolicy) -> Verdict:
             rest = part(batch, first, len(batch.records), anew=True)
             return Verdict(first, (rest,), state=state)
         case Failed(bisectable=True) if policy.bisect and len(batch.records) > 1:
-            half = len(batch.records) // 2
-            first_half = part(batch, 0, half, anew=True)
-            return Verdict(0, (first_half, part(batch, half, len(batch.records), anew=True)))
+            return Verdict(0, _halves(batch))
+        case TooLarge():
+            return _judge_size(batch)
     tried = replace(
         batch,
         attempts=batch.attempts + 1,
@@ -64,7 +79,20 @@ def judge(batch: Batch, outcome: Outcome, policy: StreamPolicy) -> Verdict:
     )
     limit = policy.retries_max if batch.records else None
     spent = limit is not None and tried.invocations > limit
-    return Verdict(0, (tried,), give_up=spent)
+    return Verdict(0, (tried,), DiscardReason.RETRIES_EXHAUSTED if spent else None)
+
+
+def _judge_size(batch: Batch) -> Verdict:
+    if len(batch.records) > 1:
+        return Verdict(0, _halves(batch))
+    tried = replace(batch, attempts=batch.attempts + 1, closed_by=ClosedBy.RETRY)
+    return Verdict(0, (tried,), DiscardReason.RECORD_TOO_LARGE if batch.records else None)
+
+
+def _halves(batch: Batch) -> tuple[Batch, Batch]:
+    half = len(batch.records) // 2
+    first_half = part(batch, 0, half, anew=True)
+    return first_half, part(batch, half, len(batch.records), anew=True)
 
 
 def part(batch: Batch, start: int, end: int, *, anew: bool) -> Batch:
@@ -84,7 +112,7 @@ def part(batch: Batch, start: int, end: int, *, anew: bool) -> Batch:
 def reason(outcome: Outcome) -> str:
     """Why a batch is tried again."""
     match outcome:
-        case Failed(error) | Refused(error):
+        case Failed(error) | Refused(error) | TooLarge(error):
             return error
         case _:
             return "the function reported failed records"

@@ -1,4 +1,7 @@
-"""Received messages that are not yet in a batch: one shape for standard queues, one for FIFO."""
+"""Received messages that are not yet in a batch: one shape for standard queues, one for FIFO.
+
+What a batch was split into waits before all else, as it is.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from .batches import Batcher, Taken
-from .model import ClosedBy, Instant, Message
+from .model import ClosedBy, Instant, Message, MessageBatch
 from .policy import QueuePolicy
 
 Groups = Collection[str | None]
@@ -117,5 +120,64 @@ class FifoMessages:
         return messages
 
 
-def waiting_messages(policy: QueuePolicy) -> WaitingMessages:
-    return FifoMessages(policy) if policy.fifo else StandardMessages(policy)
+class HalvesFirst:
+    """Halves of batches that were too large, and behind them what was never in a batch.
+
+    A half goes when none of its groups is locked or waits before it.
+    """
+
+    def __init__(self, behind: WaitingMessages) -> None:
+        self._halves: list[Taken[Message, Instant]] = []
+        self._behind = behind
+        self.add = behind.add
+
+    def __len__(self) -> int:
+        return len(self._behind) + sum(len(half.items) for half in self._halves)
+
+    def split(self, batch: MessageBatch) -> None:
+        """Put both halves of `batch`, which has more than one message, in front."""
+        messages, half = batch.messages, len(batch.messages) // 2
+        self._halves[:0] = [
+            Taken(part, [batch.expires_at] * len(part), ClosedBy.RETRY, batch.since)
+            for part in (messages[:half], messages[half:])
+        ]
+
+    def due_at(self) -> Instant | None:
+        """As of what is behind: a half that could run runs at once."""
+        return self._behind.due_at()
+
+    def take(self, now: Instant, *, locked: Groups, flush: bool) -> Taken[Message, Instant] | None:
+        if not self._halves:
+            return self._behind.take(now, locked=locked, flush=flush)
+        locked = set(locked)
+        for index, half in enumerate(self._halves):
+            groups = _groups(half)
+            if locked.isdisjoint(groups):
+                del self._halves[index]
+                return half
+            locked |= groups
+        return self._behind.take(now, locked=locked, flush=flush)
+
+    def forget(self, groups: Groups) -> list[Message]:
+        forgotten: list[Message] = []
+        for index, half in enumerate(self._halves):
+            if not _groups(half).isdisjoint(groups):
+                forgotten += [message for message in half.items if message.group in groups]
+                left = [message for message in half.items if message.group not in groups]
+                self._halves[index] = half._replace(items=left, places=half.places[: len(left)])
+        self._halves = [half for half in self._halves if half.items]
+        return forgotten + self._behind.forget(groups)
+
+    def take_all(self) -> list[Message]:
+        messages = [message for half in self._halves for message in half.items]
+        self._halves = []
+        return messages + self._behind.take_all()
+
+
+def _groups(half: Taken[Message, Instant]) -> set[str]:
+    """What must stay in order; nothing on a standard queue."""
+    return {message.group for message in half.items if message.group is not None}
+
+
+def waiting_messages(policy: QueuePolicy) -> HalvesFirst:
+    return HalvesFirst(FifoMessages(policy) if policy.fifo else StandardMessages(policy))

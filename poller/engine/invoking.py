@@ -5,7 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from poller.core.model import Instant, MessageBatch, Outcome, Record, Refused, WindowTurn
+from poller.core.model import (
+    Instant,
+    MessageBatch,
+    Outcome,
+    Record,
+    Refused,
+    TooLarge,
+    WindowTurn,
+)
 from poller.core.steps import Invoke
 from poller.interfaces import Errored, Invocation, NotReached, Ran, Unit
 from poller.wire.failures import InvocationReport
@@ -87,4 +95,4 @@ def _errored(request_id: str, reply: Errored) -> Outcome:
 
 
 def _refused(reply: NotReached) -> Outcome:
-    return Refused(reply.why, reply.retry_after)
+    return TooLarge(reply.why) if reply.too_large else Refused(reply.why, reply.retry_after)

@@ -22,6 +22,7 @@ from poller.core.model import (
     Position,
     Refused,
     Succeeded,
+    TooLarge,
 )
 from poller.core.policy import StreamPolicy
 from poller.core.routing import lane_of
@@ -98,7 +99,7 @@ class StreamChecker:
         if batch.records:  # a batch that was due may wait for the end of a tumbling window
             self._free_since[batch.lane] = now
         indexes = _indexes(batch)
-        if not isinstance(outcome, Refused):
+        if not isinstance(outcome, Refused | TooLarge):
             for index in indexes:
                 self.reached[index] = self.reached.get(index, 0) + 1
                 self._tries[index] = self._tries.get(index, 0) + 1
@@ -109,7 +110,8 @@ class StreamChecker:
             case PartlyFailed(failed):
                 done = indexes[: min(failed)]
         self.windows.invoked(batch, outcome, done, now)
-        split = isinstance(outcome, Failed) and outcome.bisectable and self.policy.bisect
+        bisected = isinstance(outcome, Failed) and outcome.bisectable and self.policy.bisect
+        split = bisected or isinstance(outcome, TooLarge)
         if done or (split and len(indexes) > 1):
             self._tries.update(dict.fromkeys(indexes, 0))
         self.ran.update(done)
@@ -186,7 +188,11 @@ class StreamChecker:
                 for record in batch.records:
                     assert now >= record.arrived_at + policy.record_age_max, "given up too young"
             case DiscardReason.RECORD_TOO_LARGE:
-                assert [record.size > policy.batch_bytes_max for record in batch.records] == [True]
+                [record] = batch.records
+                if isinstance(discard.outcome, TooLarge):
+                    self.windows.gave_up(batch)
+                else:
+                    assert record.size > policy.batch_bytes_max
 
     def _take_lane(self, batch: Batch, indexes: list[int]) -> None:
         assert batch.lane not in self.busy, "two batches in one lane"

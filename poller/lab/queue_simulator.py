@@ -22,6 +22,7 @@ from poller.core.model import (
     Refused,
     Seconds,
     Succeeded,
+    TooLarge,
 )
 from poller.core.policy import QueuePolicy
 from poller.core.queues import QueueMachine
@@ -58,7 +59,7 @@ Learn = Callable[[Instant], QueueFact]
 class QueueSimulation:
     """One life of a queue machine; it stops at `stop_at`, or once the queue is empty.
 
-    `capacity`: how many invocations the function takes at one time, beyond which it refuses.
+    `capacity`: how many invocations the function takes at one time, `takes`: how many messages.
     `extend_failures`: the share of extensions that fail; all of them if they are not permitted.
     """
 
@@ -72,6 +73,7 @@ class QueueSimulation:
     extend_failures: float = 0.0
     extend_permitted: bool = True
     capacity: int | None = None
+    takes: int | None = None
     message_size: int = 10
     stop_at: Instant | None = None
     accept: Callable[[MadeMessage], bool] | None = None
@@ -216,29 +218,29 @@ class QueueSimulation:
         self._held -= {message.id for message in made}
         self.peak = max(self.peak, len(self.running))
         self.limits.runs(len(self.running))
-        if self.capacity is not None and len(self.running) - len(self.refusing) > self.capacity:
-            refused = Refused("at its capacity")
-            self._after(0.01, lambda now: self._ended(batch, refused, now))
-        else:
-            latency = self.random.uniform(*self.run_latency)
-            self._after(latency, lambda now: self._invoked(batch, now))
+        unreached = self._unreached(batch)
+        latency = 0.01 if unreached else self.random.uniform(*self.run_latency)
+        self._after(latency, lambda now: self._ended(batch, unreached, now))
+
+    def _unreached(self, batch: MessageBatch) -> Refused | TooLarge | None:
+        """Why this invocation does not reach the function, if it does not."""
+        takes = self.takes or len(batch.messages)
+        if len(batch.messages) > takes:
+            return TooLarge("more than it takes")
+        running = sum(len(b.messages) <= takes for b in self.running.values()) - len(self.refusing)
+        return Refused("at its capacity") if running > (self.capacity or running) else None
 
     def _in_order(self, made: list[MadeMessage]) -> None:
         """Nothing of a group runs before everything older of it is deleted or with it."""
         inside = {message.index for message in made}
         for message in made:
-            for index in range(message.index):
-                older = self.queue.groups[index] == message.group
-                done = index in self.queue.deleted or index in self._may_delete
-                assert not older or done or index in inside, "group order"
+            assert self.queue.older(message) <= self._may_delete | inside, "group order"
         for group in {m.group for m in made}:
             indexes = [m.index for m in made if m.group == group]
             assert indexes == sorted(indexes)
 
-    def _invoked(self, batch: MessageBatch, now: Instant) -> QueueFact:
-        return self._ended(batch, self.outcome(batch, self.random), now)
-
-    def _ended(self, batch: MessageBatch, outcome: Outcome, now: Instant) -> QueueFact:
+    def _ended(self, batch: MessageBatch, unreached: Outcome | None, now: Instant) -> QueueFact:
+        outcome = unreached or self.outcome(batch, self.random)
         made: list[MadeMessage] = list(batch.messages)  # type: ignore[arg-type]
         if self.policy.heartbeat and self._hides_reliably():
             assert all(self.queue.hides(m, now) for m in made), "ran for longer than it was hidden"
@@ -246,6 +248,9 @@ class QueueSimulation:
             self.refusing.add(batch.id)
             return Invoked(batch.id, outcome)
         del self.running[batch.id]
+        if isinstance(outcome, TooLarge):
+            self._held |= {message.id for message in made} if len(made) > 1 else set()
+            return Invoked(batch.id, outcome)
         self.ran += [(now, message) for message in made]
         failed: frozenset[int] = frozenset(range(len(made)))
         if isinstance(outcome, Succeeded):

@@ -16,6 +16,7 @@ from poller.core.model import (
     Instant,
     Outcome,
     Succeeded,
+    TooLarge,
     TumblingWindow,
     WindowTurn,
 )
@@ -60,6 +61,7 @@ class WindowChecker:
         self._unsaved: list[Final] = []
         self._saving = 0
         self._failed_at: Instant = BEGINNING
+        self._no_room_for: int | None = None  # the record whose event was too large by itself
         self._reach: Instant = BEGINNING  # what is read shows that time has come so far
         self._last_came_at: Instant | None = None
 
@@ -104,6 +106,8 @@ class WindowChecker:
             return
         self._counted += done
         if not turn.final:
+            alone = isinstance(outcome, TooLarge) and len(batch.records) == 1
+            self._no_room_for = batch.records[0].index if alone else None  # type: ignore[attr-defined]
             return
         if not isinstance(outcome, Succeeded):
             self._failed_at = now
@@ -113,6 +117,10 @@ class WindowChecker:
         self._counted = []
         if not turn.early or self._policy.tumbling_window is None:
             self.open, self._closed_to = None, turn.end
+
+    def gave_up(self, batch: Batch) -> None:
+        """A record that the function does not take was given up."""
+        assert batch.lane or not self._counted, "given up although it may fit beside an empty state"
 
     def checkpoint(self, window: TumblingWindow | None) -> None:
         """A position that is stored holds the state of exactly what it covers."""
@@ -147,7 +155,9 @@ class WindowChecker:
             added = len(turn.state) - len("{}")
             too_large = len(turn.state) > policy.state_bytes_max
             no_room = head is not None and head.size + added > policy.batch_bytes_max
-            assert policy.tumbling_window is None or too_large or no_room, "cut short for nothing"
+            refused = head is not None and head.index == self._no_room_for
+            needed = policy.tumbling_window is None or too_large or no_room or refused
+            assert needed, "cut short for nothing"
             return
         assert policy.tumbling_window is not None
         if head is not None and not is_retry:  # what comes between its tries is late

@@ -17,6 +17,7 @@ from poller.core.model import (
     PartlyFailed,
     Seconds,
     Succeeded,
+    TooLarge,
     WindowTurn,
 )
 
@@ -80,6 +81,11 @@ class MadeQueue:
             taken.append(MadeMessage(str(index), receipt, group, size, index))
         return taken
 
+    def older(self, message: MadeMessage) -> set[int]:
+        """What is still in the queue of those before it in its group."""
+        before = range(message.index)
+        return {i for i in before if self.groups[i] == message.group} - self.deleted
+
     def extend(self, message: MadeMessage, until: Instant, now: Instant) -> bool:
         """As ChangeMessageVisibility: only of a message that is still hidden by this receipt."""
         hidden = self.hides(message, now)
@@ -109,9 +115,14 @@ class StreamWorld:
     crash_at: Instant | None = None
     stop_at: Instant | None = None
     ends: bool = True  # whether the shard is closed behind its last record
+    takes_bytes: int | None = None  # of records and state, most that the function is given
 
     def answer(self, batch: Batch, window: WindowTurn | None) -> Outcome:
         """What the function answers; in a window its state is the records that it has counted."""
+        if self.takes_bytes is not None and batch.records:
+            state = b"" if window is None else window.state
+            if len(state) + sum(record.size for record in batch.records) > self.takes_bytes:
+                return TooLarge("413")
         outcome = self.outcome(batch, self.random)
         return outcome if window is None else _with_state(outcome, batch, window)
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from poller.core.model import Instant, Refused
+from poller.core.model import Instant, Refused, TooLarge
 from poller.core.steps import Invoked
 from poller.interfaces import Unit
 
@@ -22,7 +22,7 @@ class Advice:
         self._given: dict[tuple[str, str, str], None] = {}  # mapping, function, kind; oldest first
 
     def saw(self, unit: Unit, fact: Any, commands: Sequence[Any], now: Instant) -> None:
-        if type(fact) is not Invoked or isinstance(fact.outcome, Refused):
+        if type(fact) is not Invoked or isinstance(fact.outcome, Refused | TooLarge):
             return
         for finding in fact.outcome.findings:
             key = (unit.mapping, unit.function, finding.kind)

@@ -3,7 +3,8 @@
 what happens                              level     how often
 the function fails or reports failures    warning   the first, one a minute, and the end (info)
 the function is not reached               warning   the same
-a tumbling window is cut short            warning   each, up to one a minute for a shard
+a batch is too large for the function     warning   each, up to one a minute for a shard
+a tumbling window is cut short            warning   the same
 a poll fails                              warning   the first, and the end (info)
 records are given up                      warning   each, up to ten a minute for a shard
 messages cannot be deleted                warning   the first, one a minute, and the end (info)
@@ -29,6 +30,7 @@ from poller.core.model import (
     Refused,
     Seconds,
     Succeeded,
+    TooLarge,
 )
 from poller.core.steps import (
     Deleted,
@@ -102,6 +104,7 @@ class _UnitLog:
         self._discards: dict[int, Discard] = {}
         self._errors = Episode(REMINDER_PERIOD)
         self._refusals = Episode(REMINDER_PERIOD)
+        self._too_large_lines = Allowance(1, REMINDER_PERIOD)
         self._cut_short_lines = Allowance(1, REMINDER_PERIOD)
         self._fetch_failures = Episode(None)
         self._undeleted = Episode(REMINDER_PERIOD)
@@ -161,6 +164,8 @@ class _UnitLog:
                 times = self._refusals.failed(now)
                 if times is not None:
                     self._warn("the function is not reached", error=error, times=times)
+            case TooLarge(error):
+                self._too_large(command, error, now)
 
     def _reached(self, now: Instant) -> None:
         if over := self._refusals.succeeded(now):
@@ -173,6 +178,21 @@ class _UnitLog:
         if times is not None:
             described = _describe(batch)
             self._warn(what, **fields, **described, attempt=batch.attempts + 1, failures=times)
+
+    def _too_large(self, command: Invoke | InvokeMessages, error: str, now: Instant) -> None:
+        left_out = self._too_large_lines.spend(now)
+        if left_out is None:
+            return
+        described = _describe(command.batch)
+        match described.get("records", described.get("messages")):
+            case None:
+                what = "the final invocation of a window is too large for the function"
+            case 1:
+                what = f"a {self._what} is too large for the function by itself"
+            case _:
+                what = "a batch is too large for the function and is split"
+        more = {"not_logged": left_out} if left_out else {}
+        self._warn(what, error=error, **described, **more)
 
     # Polls.
 
@@ -193,7 +213,7 @@ class _UnitLog:
             return
         outcome = discard.outcome
         fields: dict[str, object] = {"reason": discard.reason, **_describe(discard.batch)}
-        if isinstance(outcome, Failed | Refused):
+        if isinstance(outcome, Failed | Refused | TooLarge):
             fields["error"] = outcome.error
         if left_out:
             fields["discards_not_logged"] = left_out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from poller.core.model import Failed, Instant, Refused
+from poller.core.model import Failed, Instant, Refused, TooLarge
 from poller.core.steps import Invoked
 from poller.interfaces import Unit
 
@@ -29,7 +29,7 @@ class Results:
     def saw(self, unit: Unit, fact: Any, commands: Sequence[Any], now: Instant) -> None:
         if type(fact) is not Invoked:
             return
-        result = CALL_FAILED if isinstance(fact.outcome, Failed | Refused) else OK
+        result = CALL_FAILED if isinstance(fact.outcome, Failed | Refused | TooLarge) else OK
         if self._results.get(unit.mapping) != result:
             self._results[unit.mapping] = result
             self._changed.add(unit.mapping)

@@ -36,6 +36,7 @@ from poller.core.model import (
     Refused,
     Seconds,
     Succeeded,
+    TooLarge,
 )
 from poller.core.steps import (
     Checkpointed,
@@ -155,7 +156,7 @@ class UnitTally:
             case Failed():
                 counts.invocations_failed += 1
                 counts.failed += size
-            case Refused():
+            case Refused() | TooLarge():
                 counts.invocations_refused += 1
                 counts.failed += size
                 return  # the function did not run, so there is no duration

@@ -12,7 +12,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from poller.core.model import Failed, Message, Outcome, PartlyFailed, Record, Refused, Succeeded
+from poller.core.model import (
+    Failed,
+    Message,
+    Outcome,
+    PartlyFailed,
+    Record,
+    Refused,
+    Succeeded,
+    TooLarge,
+)
 
 from .bad_responses import condemned
 from .findings import KEYS_MAX, RIGHT_FORM, Finding, Kind, Sent, letters, parsed
@@ -83,7 +92,7 @@ def examine_queue(
 
 def _with(outcome: Outcome, findings: Iterable[Finding]) -> Outcome:
     found = tuple(findings)
-    if not found or isinstance(outcome, Refused):
+    if not found or isinstance(outcome, Refused | TooLarge):
         return outcome
     return replace(outcome, findings=(*outcome.findings, *found))
 

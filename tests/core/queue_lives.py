@@ -9,7 +9,14 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from poller.core.model import Failed, MessageBatch, Outcome, PartlyFailed, Refused, Succeeded
+from poller.core.model import (
+    Failed,
+    MessageBatch,
+    Outcome,
+    PartlyFailed,
+    Refused,
+    Succeeded,
+)
 from poller.core.policy import QueuePolicy
 from poller.lab.queue_simulator import QueueSimulation
 from poller.lab.world import MadeQueue

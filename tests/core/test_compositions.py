@@ -30,6 +30,7 @@ stream_worlds = st.builds(
             "aggregate": st.integers(1, 8),
             "skew": st.sampled_from([0.0, 5.0]),
             "keep": st.integers(1, 4),
+            "takes_bytes": st.sampled_from([None, 130, 1000]),
         }
     ),
 )
@@ -42,6 +43,7 @@ queue_worlds = st.builds(
             "capacity": st.sampled_from([None, 1, 3]),
             "keep": st.integers(1, 4),
             "stop_at": st.none() | st.floats(0.0, 60.0),
+            "takes": st.sampled_from([None, 1, 4]),
         }
     ),
 )
@@ -101,7 +103,13 @@ def test_a_queue_with_everything_loses_nothing(policy: QueuePolicy, shape: Shape
 
     policy = replace(policy, fifo=bool(groups))
     life = simulation(
-        policy, shape, groups, capacity=shape["capacity"], accept=accept, stop_at=shape["stop_at"]
+        policy,
+        shape,
+        groups,
+        capacity=shape["capacity"],
+        takes=shape["takes"],
+        accept=accept,
+        stop_at=shape["stop_at"],
     )
     life.run()
     if shape["stop_at"] is None:

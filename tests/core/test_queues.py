@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poller.core.model import Refused, Succeeded
+from poller.core.model import MessageBatch, Outcome, Refused, Succeeded, TooLarge
 from poller.core.policy import QueuePolicy
 from poller.core.queues import QueueMachine
 from poller.core.steps import (
@@ -22,7 +23,7 @@ from poller.core.steps import (
     Stopping,
 )
 from poller.lab.world import MadeMessage
-from tests.core.queue_lives import SETTINGS, Shape, shapes, simulation
+from tests.core.queue_lives import CALM, SETTINGS, Shape, shapes, simulation
 
 policies = st.builds(
     QueuePolicy,
@@ -53,6 +54,28 @@ def test_every_message_is_deleted_after_it_ran(policy: QueuePolicy, shape: Shape
     life.run()
     assert life.queue.deleted == set(range(shape["count"]))
     assert {message.index for _, message in life.ran} >= life.queue.deleted
+
+
+@settings(SETTINGS, max_examples=300)
+@given(st.one_of(policies, fifo_policies), shapes, st.integers(1, 4), st.integers(1, 5))
+def test_what_is_too_large_for_the_function_is_split_until_it_fits(
+    policy: QueuePolicy, shape: Shape, takes: int, groups: int
+):
+    life = simulation(policy, shape, groups if policy.fifo else 0, takes=takes)
+    life.run()
+    assert life.queue.deleted == set(range(shape["count"]))
+
+
+def test_a_split_spends_no_receive_and_a_message_that_is_too_large_alone_comes_again():
+    def outcome(batch: MessageBatch, rng: random.Random) -> Outcome:
+        return TooLarge("413") if "3" in {message.id for message in batch.messages} else Succeeded()
+
+    policy = QueuePolicy(batch_size=10, run_time_max=6.0)
+    life = simulation(policy, {**CALM, "count": 10}, takes=4, stop_at=100.0)
+    life.outcome = outcome
+    life.run()
+    assert life.queue.deleted == set(range(10)) - {3}
+    assert life.queue.receives == {index: 4 if index == 3 else 1 for index in range(10)}
 
 
 @settings(SETTINGS, max_examples=300)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -91,7 +92,14 @@ def made(policy: StreamPolicy, shape: dict, **faults: float | None) -> StreamWor
     )
     # Without a limit a poison record is tried for ever, as on AWS.
     outcome = behaviour(0 if endless else shape["poison"], shape["flaky"], shape["report"])
-    return StreamWorld(records, outcome, rng, read_failures=shape["read_failures"], **faults)
+    return StreamWorld(
+        records,
+        outcome,
+        rng,
+        read_failures=shape["read_failures"],
+        takes_bytes=shape.get("takes_bytes"),
+        **faults,
+    )
 
 
 def live(policy: StreamPolicy, world: StreamWorld) -> tuple[Life, StreamChecker]:
@@ -123,6 +131,20 @@ def test_no_record_reaches_the_function_more_often_than_its_quota(
         # Responses that condemn a batch are not split, so each size may spend the whole quota.
         tries = (policy.retries_max + 1) * (splits + 1)
         assert max(checker.reached.values(), default=0) <= tries
+
+
+@settings(SETTINGS, max_examples=300)
+@given(policies, worlds, st.sampled_from([99, 150, 399, 800]))
+def test_what_is_too_large_for_the_function_is_split_and_only_what_is_so_alone_is_given_up(
+    policy: StreamPolicy, shape: dict, takes: int
+):
+    policy = replace(policy, retries_max=None, record_age_max=None, batch_bytes_max=10**6)
+    world = made(policy, {**shape, "takes_bytes": takes})
+    life, checker = live(policy, world)
+    alone = {record.index for record in world.records if record.size > takes}
+    assert life.finished
+    assert checker.lost == dict.fromkeys(alone, DiscardReason.RECORD_TOO_LARGE)
+    assert checker.ran == {record.index for record in world.records} - alone
 
 
 @settings(SETTINGS, max_examples=300)

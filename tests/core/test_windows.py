@@ -133,6 +133,19 @@ def test_rejected_records_are_counted_nowhere(policy: StreamPolicy, shape: dict,
     assert checker.ran | set(checker.lost) == set(range(0, len(world.records), keep))
 
 
+@settings(SETTINGS, max_examples=300)
+@given(windowed, shapes, st.sampled_from([110, 150, 399]))
+def test_a_record_too_large_beside_a_state_gets_an_empty_one_and_one_too_large_alone_is_given_up(
+    policy: StreamPolicy, shape: dict, takes: int
+):
+    policy = replace(policy, retries_max=None, record_age_max=None, batch_bytes_max=10**6)
+    world = made(policy, {**shape, "takes_bytes": takes})
+    _, checker = live(policy, world)
+    alone = {record.index for record in world.records if record.size + len("{}") > takes}
+    assert checker.lost == dict.fromkeys(alone, DiscardReason.RECORD_TOO_LARGE)
+    assert counts(checker) == Counter({record.index for record in world.records} - alone)
+
+
 # Examples.  A record for each second, windows of ten.
 
 

@@ -143,6 +143,25 @@ async def test_throttled_invocations_spend_no_retries():
     assert not world.failures
 
 
+async def test_records_too_large_for_the_function_together_go_alone_and_one_too_large_is_sent_off():
+    world = make_world()
+    stream = MemoryStream(now=world.shared.clock.now)
+    for number in range(6):
+        stream.put("k", f"k:{number}")
+
+    def answer(call: Call) -> Reply:
+        fits = len(call.bodies) == 1 and call.bodies != ["k:2"]
+        return Ran(b"") if fits else NotReached("413", too_large=True)
+
+    world.function.answer = answer
+    async with world.running(world.stream_spec(stream, retries_max=0)):
+        await until(lambda: world.function.seen[-1:] == ["k:5"] and bool(world.failures))
+    (failure,) = world.failures
+    assert failure.records == 1
+    assert '"condition":"RecordTooLarge"' in failure.document
+    assert "responseContext" not in failure.document
+
+
 async def test_stopping_lets_running_invocations_end_and_saves_their_position():
     world = make_world()
     stream = MemoryStream(now=world.shared.clock.now)

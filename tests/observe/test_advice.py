@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from poller.core.model import Failed, PartlyFailed, Refused, Succeeded
+from poller.core.model import Failed, PartlyFailed, Refused, Succeeded, TooLarge
 from poller.core.steps import Invoked, Ticked
 from poller.interfaces import Unit
 from poller.observe import advice
@@ -46,7 +46,8 @@ def test_each_kind_is_one_warning_for_a_mapping_and_function(
 
 def test_what_is_in_order_is_not_mentioned(caplog: pytest.LogCaptureFixture) -> None:
     watching = Advice()
-    for outcome in (Succeeded(), Failed("boom"), PartlyFailed(frozenset({0})), Refused("429")):
+    odd_in_nothing = (Succeeded(), Failed("boom"), PartlyFailed(frozenset({0})))
+    for outcome in (*odd_in_nothing, Refused("429"), TooLarge("413")):
         watching.saw(SHARD, Invoked(1, outcome), [], NOW)
     watching.saw(SHARD, Ticked(), [], NOW)
     assert caplog.records == []

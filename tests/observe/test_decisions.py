@@ -17,6 +17,7 @@ from poller.core.model import (
     PartlyFailed,
     Refused,
     Succeeded,
+    TooLarge,
     WindowTurn,
 )
 from poller.core.steps import (
@@ -120,6 +121,22 @@ def test_windows_that_are_cut_short_are_said_to_be_so_once_a_minute(log: Log) ->
     assert log.after(1, Ticked(), [invoke]) == []
     assert log.after(61, Ticked(), [invoke]) == [f"{text} not_logged=1"]
     assert log.after(200, Ticked(), [Invoke(batch(8, (), attempts=1), window)]) == []
+
+
+def test_what_is_too_large_is_said_once_a_minute_and_what_becomes_of_it(log: Log) -> None:
+    text = f"WARNING a batch is too large for the function and is split {PLACE} error=413 batch=1"
+    assert log.invoked(0, TooLarge("413")) == [f"{text} records=3 first=1 last=3"]
+    assert log.invoked(1, TooLarge("413")) == []
+    log.after(70, Ticked(), [Invoke(batch(1, RECORDS[:1]))])
+    assert log.after(70, Invoked(1, TooLarge("413"))) == [
+        f"WARNING a record is too large for the function by itself {PLACE} error=413 batch=1"
+        " records=1 first=1 last=1 not_logged=1"
+    ]
+    log.after(140, Ticked(), [Invoke(batch(2, ()))])
+    assert log.after(140, Invoked(2, TooLarge("413"))) == [
+        "WARNING the final invocation of a window is too large for the function"
+        f" {PLACE} error=413 batch=2"
+    ]
 
 
 def test_reported_failures_are_counted_in_the_line(log: Log) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poller.core.model import Failed, Outcome, PartlyFailed, Refused, Succeeded
+from poller.core.model import Failed, Outcome, PartlyFailed, Refused, Succeeded, TooLarge
 from poller.core.steps import Fetched, Invoke, Invoked, Ticked
 from poller.interfaces import Unit
 from poller.observe.results import Results
@@ -35,6 +35,7 @@ def test_until_an_invocation_has_ended_there_is_no_result() -> None:
         (Failed("boom"), PROBLEM),
         (Failed("bad response", bisectable=False), PROBLEM),
         (Refused("429"), PROBLEM),
+        (TooLarge("413"), PROBLEM),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )

@@ -22,6 +22,7 @@ from poller.core.model import (
     Position,
     Refused,
     Succeeded,
+    TooLarge,
     WindowTurn,
 )
 from poller.core.policy import StreamPolicy
@@ -142,6 +143,11 @@ def nonzero(counts: Counts) -> dict[str, float]:
         ),
         (
             SHARD,
+            [INVOKE, (Invoked(1, TooLarge("413")), [])],
+            {**SENT, "failed": 5, "invocations_refused": 1},
+        ),
+        (
+            SHARD,
             [(Ticked(), [Invoke(batch(2, RECORDS, ClosedBy.RETRY, attempts=1))])],
             {"invoked": 5, "retries": 1},
         ),
@@ -256,6 +262,7 @@ OUTCOMES = st.sampled_from(
         Failed("boom"),
         Failed("bad response", bisectable=False),
         Refused("429"),
+        TooLarge("413"),
         PartlyFailed(frozenset({0})),
         PartlyFailed(frozenset({1, 2})),
     ]
