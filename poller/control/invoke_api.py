@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from aiohttp import web
 
 from poller.core.model import Seconds
-from poller.engine.invoking import new_id
 
 from .admission import Admission, Hold
 from .invoke_requests import NO_EVENT, InvokeRequest, check_event, read_request, too_large
@@ -39,9 +38,8 @@ def invoke_routes(
 
 
 def _response(answer: Answer) -> web.Response:
-    headers = {"x-amzn-RequestId": new_id(), **answer.headers}
-    if answer.status == 200:
-        headers["Content-Type"] = "application/json"
+    content_type = {"Content-Type": "application/json"} if answer.status == 200 else {}
+    headers = {**answer.headers, **content_type}
     return web.Response(status=answer.status, headers=headers, body=answer.body or None)
 
 

@@ -68,7 +68,8 @@ class Invoking:
             raise self._not_found(request.function, callee.arn)
         version = _version(request.function, LATEST_VERSION)
         if request.kind is InvocationType.DRY_RUN:
-            return Answer(204, {"X-Amz-Executed-Version": version})
+            told = {"x-amzn-RequestId": new_id(), "X-Amz-Executed-Version": version}
+            return Answer(204, told)
         invocation = self._invocation(request, callee.arn, event)
         told = {
             "x-amzn-RequestId": invocation.request_id,
