@@ -22,7 +22,6 @@ from poller.control.registry import Claimed, Registry
 from poller.control.server import make_app, serve
 from poller.control.status import status_routes
 from poller.control.tagging import Tagging
-from poller.core.lifecycle import State
 from poller.core.model import Seconds
 from poller.destinations.choice import destination_for
 from poller.destinations.delivery import Delivery
@@ -48,6 +47,7 @@ from poller.wire.arns import ArnError, FunctionReference, parse_destination
 
 from .exposure import Exposure, check_still_limited
 from .functions import MARGIN, Functions, open_functions, region_of
+from .idle import wait_until_idle
 from .sessions import Sessions
 from .specs import SpecMaker
 from .table_streams import TableStreams
@@ -55,7 +55,6 @@ from .table_streams import TableStreams
 log = logging.getLogger("poller.service")
 
 SAVE_RESULTS_PERIOD: Seconds = 5.0
-IDLE_LOOK: Seconds = 0.1  # between looks at whether everything is idle
 
 Apply = Callable[[Settings], Awaitable[None]]
 
@@ -250,26 +249,8 @@ class Service:
         return Delivery(store, destination, on_failed_attempt=failed)
 
     async def _stop_when_idle(self, supervisor: Supervisor, seconds: Seconds) -> None:
-        idle_since: float | None = None
-        seen = -1
-        while not self._stopping.is_set():
-            before, seen = seen, self._records_seen()
-            if before != seen or self._waits() or not supervisor.idle:
-                idle_since = None
-            elif idle_since is None:
-                idle_since = anyio.current_time()
-            if idle_since is not None and anyio.current_time() - idle_since >= seconds:
-                self.stop()
-            await anyio.sleep(IDLE_LOOK)
-
-    def _waits(self) -> bool:
-        """Whether the source of a mapping is not there yet."""
-        return any(status.state == State.CREATING for status in self.board.mappings())
-
-    def _records_seen(self) -> int:
-        """Rises with everything that is read or run."""
-        counts = self.tally.sums(status.uuid for status in self.board.mappings())
-        return sum(count.polled + count.invoked for count in counts.values())
+        await wait_until_idle(supervisor, self.board, self.tally, seconds)
+        self.stop()
 
 
 async def _keep_saving_results(registry: Registry) -> None:
