@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from .refusals import SERVICE, TOTAL_LIMIT, Refusal, Throttled
 
 REQUESTS_MAX = 10_000
-EVENT_BYTES_MAX = 256 * 1024 * 1024  # of all events together
+HELD_BYTES_MAX = 256 * 1024 * 1024  # of all events together
 
 Hold = Callable[[int], None]  # told of every byte that a request begins to hold; raises Refusal
 
@@ -20,13 +20,11 @@ Hold = Callable[[int], None]  # told of every byte that a request begins to hold
 class Admission:
     """`requests` are under way now."""
 
-    def __init__(
-        self, requests_max: int = REQUESTS_MAX, event_bytes_max: int = EVENT_BYTES_MAX
-    ) -> None:
+    def __init__(self, requests_max: int = REQUESTS_MAX, bytes_max: int = HELD_BYTES_MAX) -> None:
         self._requests_max = requests_max
-        self._event_bytes_max = event_bytes_max
+        self._bytes_max = bytes_max
         self.requests = 0
-        self._event_bytes = 0
+        self._bytes = 0
         self._closed = False
         self._left: asyncio.Future[None] | None = None
 
@@ -41,9 +39,9 @@ class Admission:
 
         def hold(size: int) -> None:
             nonlocal held
-            if self._event_bytes + size > self._event_bytes_max:
+            if self._bytes + size > self._bytes_max:
                 raise Throttled(TOTAL_LIMIT)
-            self._event_bytes += size
+            self._bytes += size
             held += size
 
         self.requests += 1
@@ -51,7 +49,7 @@ class Admission:
             yield hold
         finally:
             self.requests -= 1
-            self._event_bytes -= held
+            self._bytes -= held
             if self._left is not None and not self.requests:
                 self._left.set_result(None)
                 self._left = None

@@ -14,13 +14,13 @@ from enum import StrEnum
 
 import msgspec
 
+from poller.core.policy import PAYLOAD_BYTES_MAX
+from poller.interfaces import EVENT_BYTES_MAX
 from poller.wire.arns import ArnError, FunctionReference, parse_function
 from poller.wire.constraints import constraint, validation_errors
 
 from .refusals import BAD_CONTENT, INVALID, TOO_LARGE, VALIDATION, Refusal
 
-EVENT_BYTES_MAX = 6 * 1024 * 1024
-QUEUED_BYTES_MAX = 1024 * 1024  # of an event that runs later
 CLIENT_CONTEXT_MAX = 3583
 
 NO_EVENT = b"{}"  # what a function gets where nothing was sent
@@ -62,7 +62,7 @@ class InvokeRequest:
 
     @property
     def event_bytes_max(self) -> int:
-        return QUEUED_BYTES_MAX if self.kind is InvocationType.EVENT else EVENT_BYTES_MAX
+        return EVENT_BYTES_MAX if self.kind is InvocationType.EVENT else PAYLOAD_BYTES_MAX
 
 
 def read_request(name: str, query: Mapping[str, str], headers: Mapping[str, str]) -> InvokeRequest:

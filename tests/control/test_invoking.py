@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 
 from poller.control.admission import Admission
 from poller.control.invoke_api import invoke_routes
-from poller.control.invoke_requests import EVENT_BYTES_MAX, QUEUED_BYTES_MAX, check_event
+from poller.control.invoke_requests import check_event
 from poller.control.invoking import Callee, Invoking
 from poller.control.refusals import Refusal
 from poller.control.server import make_app, serve
+from poller.core.policy import PAYLOAD_BYTES_MAX
 from poller.errors import QueueFull, StateError
-from poller.interfaces import Errored, Invocation, NotReached, Ran, Reply
+from poller.interfaces import EVENT_BYTES_MAX, Errored, Invocation, NotReached, Ran, Reply
 from poller.targets.limited import OWN_REASON, TOTAL_REASON
 from poller.wire.arns import FunctionReference
 from tests.waiting import soon
@@ -82,7 +83,7 @@ class Plane:
         self.function.opened.set()
         self.ready = asyncio.Event()
         self.ready.set()
-        self.admission = Admission(requests_max=3, event_bytes_max=2 * EVENT_BYTES_MAX)
+        self.admission = Admission(requests_max=3, bytes_max=2 * PAYLOAD_BYTES_MAX)
         self.invoking = Invoking(self._find, self.queue, now=lambda: 1_700_000_000.0)
         self._address = ("", 0)
 
@@ -445,7 +446,7 @@ async def test_an_event_that_is_not_json_is_refused(plane: Plane, body: bytes) -
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize(
-    ("kind", "limit"), [("RequestResponse", EVENT_BYTES_MAX), ("Event", QUEUED_BYTES_MAX)]
+    ("kind", "limit"), [("RequestResponse", PAYLOAD_BYTES_MAX), ("Event", EVENT_BYTES_MAX)]
 )
 async def test_an_event_may_have_6_mb_or_1_mb_if_it_is_queued_and_no_more(
     plane: Plane, kind: str, limit: int, chunked: bool
@@ -523,7 +524,7 @@ async def test_more_requests_than_can_be_held_are_throttled_and_the_others_run_o
 
 async def test_events_together_have_a_bound_in_bytes(plane: Plane) -> None:
     plane.function.opened.clear()
-    event = b'"' + b"x" * (EVENT_BYTES_MAX - 2) + b'"'
+    event = b'"' + b"x" * (PAYLOAD_BYTES_MAX - 2) + b'"'
     asked = [asyncio.ensure_future(plane.invoke(body=io.BytesIO(event))) for _ in range(2)]
     await soon(lambda: len(plane.function.got) == 2)
     told = await plane.invoke(body=b"{}")

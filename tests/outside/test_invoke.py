@@ -97,11 +97,13 @@ def post(address: str, function: str, body: bytes, **headers: str) -> Raw:
 
 
 def test_boto3_invokes_a_function_and_gets_all_that_lambda_tells(running: Running) -> None:
+    context = {"custom": {"tenant": "blue"}, "client": {"installation_id": "i"}}
     reply = aws("lambda", running.address).invoke(
         FunctionName=function_arn("echo"),
         Qualifier="live",
         Payload=b'{"n": [1, 2]}',
         LogType="Tail",
+        ClientContext=base64.b64encode(json.dumps(context).encode()).decode(),
     )
     request_id = reply["ResponseMetadata"]["RequestId"]
     log = base64.b64decode(reply["LogResult"]).decode().splitlines()
@@ -113,19 +115,21 @@ def test_boto3_invokes_a_function_and_gets_all_that_lambda_tells(running: Runnin
         "request_id": request_id,
         "arn": function_arn("echo:live"),
         "version": "$LATEST",
-        "custom": None,
+        "custom": {"tenant": "blue"},
     }
     assert log[0] == f"START RequestId: {request_id} Version: $LATEST"
     assert f"END RequestId: {request_id}" in log
     assert any(line.startswith(f"REPORT RequestId: {request_id}\tDuration: ") for line in log)
 
 
-def test_a_function_error_has_its_header_and_says_what_was_raised(running: Running) -> None:
+def test_a_function_error_has_its_header_and_the_trace_of_the_runtime(running: Running) -> None:
     reply = aws("lambda", running.address).invoke(FunctionName="fail", LogType="Tail")
     error = json.load(reply["Payload"])
 
     assert (reply["StatusCode"], reply["FunctionError"]) == (200, "Unhandled")
     assert (error["errorType"], error["errorMessage"]) == ("ValueError", "not this one")
+    assert 'raise ValueError("not this one")' in "".join(error["stackTrace"])
+    assert error["requestId"] == reply["ResponseMetadata"]["RequestId"]
 
 
 def test_what_boto3_may_ask_for_besides_is_answered_as_by_lambda(running: Running) -> None:
