@@ -34,6 +34,8 @@ from .signatures import INCOMPLETE, Headers, NotSigned, Signature
 log = logging.getLogger("poller.http")
 
 HASHED_INLINE_MAX = 128 * 1024  # bytes; more would keep records waiting for a millisecond and more
+READING_BYTES_MAX = 128 * 1024 * 1024  # of all bodies whose signatures wait for them
+READ_MAX: Seconds = 120.0  # until a body is there
 WHY_SHOWN_MAX = 300  # characters of a reason, which may name a header of the request
 LINES_PERIOD: Seconds = 60.0  # for one line about requests that were refused
 
@@ -47,6 +49,10 @@ class NoToken(Exception):
     """A request without the token, of somebody who is no client of AWS's."""
 
 
+class TooMuch(Exception):
+    """So many bytes are being read that no more can be."""
+
+
 class Access:
     """Everybody's, until `grant` says whose."""
 
@@ -54,6 +60,7 @@ class Access:
         self._now = now
         self._secrets: Mapping[str, str] = {}
         self._token: bytes | None = None  # its hash, so that times do not tell its length
+        self._reading_bytes = 0
         self._lines = Allowance(1, LINES_PERIOD)
 
     def grant(self, access_keys: Mapping[str, str], token: str | None) -> None:
@@ -77,12 +84,15 @@ class Access:
             except NoToken as error:
                 self._tell(request, str(error))
                 return problem(401, str(error), {"WWW-Authenticate": 'Bearer realm="poller"'})
-            except web.RequestPayloadError:
+            except (web.RequestPayloadError, TimeoutError):
                 return problem(400, "the request body could not be read to its end")
+            except TooMuch:
+                headers = {"x-amzn-ErrorType": "TooManyRequestsException"}
+                return problem(429, "too many large requests are being read", headers)
         return await handler(request)
 
     async def _check(self, request: web.Request) -> None:
-        """Raises NotSigned or NoToken."""
+        """Raises NotSigned or NoToken, or what reading the body raises."""
         authorization = ", ".join(request.headers.getall("Authorization", ()))
         scheme, _, rest = authorization.partition(" ")
         if scheme == ALGORITHM:
@@ -112,8 +122,22 @@ class Access:
             target=request.raw_path,
             headers=headers,
             # Strangers do not have us read and hash megabytes.
-            digest="" if secret is None else await _digest(await request.read()),
+            digest="" if secret is None else await _digest(await self._body(request)),
         )
+
+    async def _body(self, request: web.Request) -> bytes:
+        """Read it, within bounds: that its signature is good is not known yet.  Raises TooMuch."""
+        size = request.client_max_size
+        if request.content_length is not None:
+            size = min(size, request.content_length)
+        if self._reading_bytes + size > READING_BYTES_MAX:
+            raise TooMuch
+        self._reading_bytes += size
+        try:
+            async with asyncio.timeout(READ_MAX):
+                return await request.read()
+        finally:
+            self._reading_bytes -= size
 
     def _tell(self, request: web.Request, why: str) -> None:
         left_out = self._lines.spend(self._now())

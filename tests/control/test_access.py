@@ -14,6 +14,7 @@ import pytest
 from aiohttp import ClientSession, web
 from yarl import URL
 
+from poller.control import access
 from poller.control.access import HASHED_INLINE_MAX, Access
 from poller.control.server import make_app, serve
 from tests.control.signed import KEY, NOW, SECRET, Client, Sent
@@ -217,6 +218,29 @@ async def test_a_stranger_with_megabytes_is_refused_before_they_are_read(both: S
     assert (await reader.readline()).split()[1] == b"403"
     writer.close()
     await writer.wait_closed()
+
+
+async def test_bodies_that_are_awaited_take_no_more_than_their_bound(
+    both: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "READING_BYTES_MAX", 100_000)
+    sent = both.client.sends(body=bytes(60_000))
+    _, writer = await asyncio.open_connection(*both.address)
+    lines = [f"POST {sent.target} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, (value,) in sent.headers.items()]
+    writer.write("\r\n".join([*lines, "", "the beginning"]).encode())
+    while (reply := await both.send(sent)).status == 200:
+        pass  # the other has not arrived yet
+    assert reply.refusal == (
+        429,
+        "TooManyRequestsException",
+        "too many large requests are being read",
+    )
+    assert (await both.send(both.client.sends())).status == 200
+    writer.close()
+    await writer.wait_closed()
+    while (await both.send(sent)).status == 429:
+        pass  # that the other has gone is not known yet
 
 
 async def test_a_body_over_the_bound_is_a_413(both: Server) -> None:

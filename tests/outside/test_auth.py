@@ -21,7 +21,7 @@ import pytest
 from botocore.config import Config
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.functions import function
+from tests.functions import Function, function
 from tests.outside.lambda_api import ACCOUNT, MAPPINGS, REGION, await_state, mapping_arn, refused
 from tests.outside.poller_process import Running
 from tests.outside.watched import await_line, command, lines, watched
@@ -79,25 +79,32 @@ def error(code: str, message: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def running(ministack_url: str) -> Iterator[Running]:
+def stub() -> Iterator[Function]:
     with function() as stub:
-        config = {
-            "aws": {"endpoint_url": ministack_url, "region": REGION},
-            "functions": {"orders:live": {"url": stub.url}},
-            "auth": AUTH,
-        }
-        with watched(config, "--listen", OWN, environment=ENVIRONMENT) as running:
-            yield running
-            assert not any(secret in running.log() for secret in (SECRET, TOKEN))
+        yield stub
 
 
-def test_boto3_with_a_key_does_everything(running: Running, ministack_url: str) -> None:
+@pytest.fixture(scope="module")
+def running(ministack_url: str, stub: Function) -> Iterator[Running]:
+    config = {
+        "aws": {"endpoint_url": ministack_url, "region": REGION},
+        "functions": {"orders:live": {"url": stub.url}},
+        "auth": AUTH,
+    }
+    with watched(config, "--listen", OWN, environment=ENVIRONMENT) as running:
+        yield running
+        assert not any(secret in running.log() for secret in (SECRET, TOKEN))
+
+
+def test_boto3_with_a_key_does_everything(
+    running: Running, stub: Function, ministack_url: str
+) -> None:
     queue, api = new_queue(ministack_url), client(running)
     made = api.create_event_source_mapping(
-        EventSourceArn=queue.arn, FunctionName="orders:live", Tags={"a b+c": "d/e=f"}
+        EventSourceArn=queue.arn, FunctionName="orders:live", Enabled=False, Tags={"a b+c": "d/e=f"}
     )
     uuid = made["UUID"]
-    await_state(api, uuid, "Enabled")
+    await_state(api, uuid, "Disabled")
     name = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:orders:live"
     found = api.list_event_source_mappings(EventSourceArn=queue.arn, FunctionName=name)
     assert [each["UUID"] for each in found["EventSourceMappings"]] == [uuid]
@@ -107,8 +114,9 @@ def test_boto3_with_a_key_does_everything(running: Running, ministack_url: str) 
     assert api.list_tags(Resource=resource)["Tags"] == {}
     event = json.dumps({"long": "x" * 5_000_000})
     assert api.invoke(FunctionName=name, Payload=event)["StatusCode"] == 200
+    assert [call.body for call in stub.calls] == [event.encode()]
     api.update_event_source_mapping(UUID=uuid, BatchSize=5)
-    await_state(api, uuid, "Enabled")
+    await_state(api, uuid, "Disabled")
     assert api.delete_event_source_mapping(UUID=uuid)["State"] == "Deleting"
 
 
