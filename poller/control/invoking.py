@@ -4,6 +4,7 @@ an invocation that         is answered by
 returned                   200 and what it returned, byte for byte
 failed                     200, X-Amz-Function-Error and the error as its runtime wrote it
 was throttled              429 TooManyRequestsException with AWS's Reason
+is too large for it        413 RequestTooLargeException
 did not reach the function 500 ServiceException and why
 """
 
@@ -26,7 +27,7 @@ from poller.wire.problems import one_line
 from poller.wire.traces import passed_on
 
 from .invoke_requests import InvocationType, InvokeRequest
-from .refusals import INVALID, NOT_FOUND, SERVICE, TOTAL_LIMIT, Refusal, Throttled
+from .refusals import INVALID, NOT_FOUND, SERVICE, TOO_LARGE, TOTAL_LIMIT, Refusal, Throttled
 
 LOG_TAIL_BYTES = 4096
 WHY_SHOWN_MAX = 1000  # characters of why a function was not reached
@@ -94,7 +95,8 @@ class Invoking:
             case NotReached(throttled=True):
                 raise Throttled(reply.reason, reply.retry_after)
             case NotReached():
-                raise Refusal(SERVICE, one_line(reply.why, WHY_SHOWN_MAX))
+                code = TOO_LARGE if reply.too_large else SERVICE
+                raise Refusal(code, one_line(reply.why, WHY_SHOWN_MAX))
             case Ran():
                 body, failed = reply.body, {}
             case Errored():

@@ -469,6 +469,13 @@ async def _pieces(event: bytes) -> AsyncIterator[bytes]:
         yield event[start : start + 100_000]
 
 
+async def test_an_event_that_the_function_finds_too_large_is_a_413(plane: Plane) -> None:
+    plane.function.reply = NotReached("it takes up to 1 MB", too_large=True)
+    told = await plane.invoke()
+    body = {"Type": "User", "message": "it takes up to 1 MB"}
+    assert told.refusal == (413, "RequestTooLargeException", body)
+
+
 # Who asks.
 
 
