@@ -9,7 +9,9 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .refusals import SERVICE, TOTAL_LIMIT, Refusal, Throttled
+from poller.targets.limited import TOTAL_REASON
+
+from .refusals import SERVICE, Refusal, Throttled
 
 REQUESTS_MAX = 10_000
 HELD_BYTES_MAX = 256 * 1024 * 1024  # of all events together
@@ -34,13 +36,13 @@ class Admission:
         if self._closed:
             raise Refusal(SERVICE, "poller is stopping: nothing is invoked any more.")
         if self.requests >= self._requests_max:
-            raise Throttled(TOTAL_LIMIT)
+            raise Throttled(TOTAL_REASON)
         held = 0
 
         def hold(size: int) -> None:
             nonlocal held
             if self._bytes + size > self._bytes_max:
-                raise Throttled(TOTAL_LIMIT)
+                raise Throttled(TOTAL_REASON)
             self._bytes += size
             held += size
 

@@ -21,13 +21,14 @@ from poller.core.model import Instant, Seconds
 from poller.engine.invoking import new_id
 from poller.errors import QueueFull, StateError
 from poller.interfaces import AsyncInvocations, Errored, Invocation, NotReached, Ran, Target
+from poller.targets.limited import TOTAL_REASON
 from poller.targets.log_frames import end_line, report_line, start_line
 from poller.wire.arns import LATEST_VERSION, FunctionReference
 from poller.wire.problems import one_line
 from poller.wire.traces import passed_on
 
 from .invoke_requests import InvocationType, InvokeRequest
-from .refusals import INVALID, NOT_FOUND, SERVICE, TOO_LARGE, TOTAL_LIMIT, Refusal, Throttled
+from .refusals import INVALID, NOT_FOUND, SERVICE, TOO_LARGE, Refusal, Throttled
 
 LOG_TAIL_BYTES = 4096
 WHY_SHOWN_MAX = 1000  # characters of why a function was not reached
@@ -114,7 +115,7 @@ class Invoking:
         try:
             await self._queued.accept(function, invocation)
         except QueueFull:
-            raise Throttled(TOTAL_LIMIT) from None
+            raise Throttled(TOTAL_REASON) from None
         except StateError as error:
             raise Refusal(SERVICE, str(error)) from None
 

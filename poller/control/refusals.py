@@ -27,7 +27,6 @@ STATUSES = {  # all others: 400
     THROTTLED: 429,
     SERVICE: 500,
 }
-TOTAL_LIMIT = "ConcurrentInvocationLimitExceeded"
 RETRY_AFTER: Seconds = 1.0  # where nobody knows better
 
 
