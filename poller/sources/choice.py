@@ -2,7 +2,7 @@
 
 This is all that a new kind of source changes outside a file of its own in this room: a case here,
 and what `wire` says of it: the form of its ARN (arns), which settings apply to it (mappings) and
-its numbers (policies).
+its numbers (policies).  A kind is loaded where a mapping has it: others are memory for nothing.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from poller.wire.arns import SourceKind
 from poller.wire.mappings import MappingConfig
 from poller.wire.starting import StartingPosition
 
-from .dynamodb_streams import DynamoDBStreamsSource
 from .kinesis import AtTimestamp, KinesisSource, Latest, Start, TrimHorizon
 from .paces import SUBSCRIBE_SPACING, Paces
-from .sqs import SqsSource
 
 
 class Sources:
@@ -35,11 +33,12 @@ class Sources:
         source = config.source
         match source.kind:
             case SourceKind.DYNAMODB:
+                from .dynamodb_streams import DynamoDBStreamsSource  # noqa: PLC0415 - as above
+
                 client = session.json_client("dynamodbstreams")
                 return DynamoDBStreamsSource(client, stream_arn=source.arn, now=self._now)
             case SourceKind.KINESIS if source.is_consumer:
-                # Memory that a poller without consumers does without.
-                from .kinesis_fanout import KinesisFanoutSource  # noqa: PLC0415
+                from .kinesis_fanout import KinesisFanoutSource  # noqa: PLC0415 - as above
 
                 return KinesisFanoutSource(
                     session.json_client("kinesis"),
@@ -67,6 +66,8 @@ class Sources:
         self, config: MappingConfig, session: AwsSession, *, function_timeout: Seconds
     ) -> QueueSource:
         """The queue of a mapping, whose function may take up to `function_timeout`."""
+        from .sqs import SqsSource  # noqa: PLC0415 - as above
+
         assert config.source.kind is SourceKind.SQS, config.source.kind
         return SqsSource(
             session.json_client("sqs", long_poll=True),

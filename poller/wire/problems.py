@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
 
@@ -55,6 +54,9 @@ class Problem:
 
 def unknown_key(path: Path, known: Collection[str]) -> Problem:
     """The key that ends `path` is none of `known`."""
+    # A lot of memory for what a config without mistakes never needs.
+    from difflib import get_close_matches  # noqa: PLC0415
+
     key = str(path[-1])
     by_lower = {name.lower(): name for name in sorted(known)}
     near = get_close_matches(key.lower()[:SHOWN_MAX], by_lower, n=1)
