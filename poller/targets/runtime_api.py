@@ -189,10 +189,10 @@ class RuntimeApi:
             if self._closings.means_gone(
                 broke=how is Ending.BROKEN,
                 after=loop.time() - run.taken_at,
-                first=connection.requests == 1,
                 client=run.client,
             ):
-                run.leaving = loop.call_later(CLOSE_GRACE, _has_gone, run)
+                gone = exited(run.id, UNSTATED)
+                run.leaving = loop.call_later(CLOSE_GRACE, run.settle, gone)
 
     def body_max(self, path: bytes) -> int:
         return BODY_BYTES_MAX if self._runs.is_open(id_in(path)) else OTHER_BYTES_MAX
@@ -240,12 +240,12 @@ class RuntimeApi:
         wrong = None if failed else wrong_mode(request)
         if run is not None:
             run.settle(wrong or (read_error if failed else read_response)(request))
+        if held_gone:
+            self._misled(late=run is None)
         if self._connections.get(connection) == request_id:
             self._connections[connection] = ""
             if run is not None and self._closings is not None:
                 self._closings.kept(run.reply.get_loop().time() - run.taken_at)
-        if (run is None and held_gone) or (run is not None and run.held_gone):
-            self._misled()
         if wrong is not None:
             connection.refuse(400, "InvalidFunctionResponseMode", wrong.message)
         else:
@@ -276,19 +276,14 @@ class RuntimeApi:
         again = self._connections and self._server is not None
         self._look_timer = loop.call_later(LOOK_PERIOD, self._look) if again else None
 
-    def _misled(self) -> None:
+    def _misled(self, *, late: bool) -> None:
         """A runtime answers that was held for gone: what was wrong once would be again."""
-        if self._closings is not None and self._closings.misled():
+        if self._closings is not None and self._closings.misled() and late:
             line = (
                 "function %s: a runtime closed its connection and worked on; from now on one that "
                 "is gone without an answer is noticed by the timeout"
             )
             _logger.warning(line, self.extensions.function)
-
-
-def _has_gone(run: Run) -> None:
-    run.held_gone = True
-    run.settle(exited(run.id, UNSTATED))
 
 
 def _time_out(run: Run) -> None:

@@ -5,28 +5,32 @@ HTTP client has a connection for each call, or closes those that carry nothing f
 healthy runtime does must never fail its invocation, and the end of one that is gone should be known
 long before the timeout:
 
-the connection   while the invocation runs             its client                  the runtime
+the connection   while the invocation runs             its client, by its name     the runtime
 broke            at any time                           any                         is gone
-closed           at any time                           never closes, by its name   is gone
-closed           at once, its first request            any other                   may live
+closed           at any time                           never closes                is gone
+closed           at any time                           closes after each call      may live
 closed           soon                                  any other                   is gone
 closed           before connections were kept so long  any other                   is gone
 closed           later                                 any other                   may live
-closed           at any time                           was alive after such an end may live
+closed           at any time                           any, once one was alive     may live
 
-Soon is before any known client gives up an idle connection: that of Node's fetch does so after
-four seconds, Node's own after five, Java's after five, .NET's after sixty, Go's after ninety.
+What is learnt from one that was alive costs it an invocation at most, and only if that ran for
+longer than an answer is waited for.  Soon is before any known client gives up an idle connection:
+that of Node's fetch does so after four seconds, Node's own after five, Java's after five, .NET's
+after sixty, Go's after ninety.
 """
 
 from __future__ import annotations
 
 from poller.core.model import Seconds
 
-AT_ONCE: Seconds = 0.25
 SOON: Seconds = 3.0
 
 # Of the official clients that keep one connection, by libcurl, for as long as they live.
 NEVER_CLOSE = (b"aws-lambda-python/", b"aws-lambda-nodejs/", b"aws-lambda-java/", b"AWS_Lambda_Cpp")
+
+# Of those that have a connection for each call.
+CLOSE_EACH = (b"aws-lambda-ruby/", b"curl/", b"Wget/")
 
 
 class Closings:
@@ -41,18 +45,16 @@ class Closings:
         self._kept = max(self._kept, seconds)
 
     def misled(self) -> bool:
-        """A runtime answered that had been held for gone; whether this is news."""
+        """A runtime answered whose closed connection had meant that it is gone; whether that is
+        news."""
         news = not self._misleading
         self._misleading = True
         return news
 
-    def means_gone(self, *, broke: bool, after: Seconds, first: bool, client: bytes) -> bool:
-        """`after`: how long the invocation had run.  `first`: it was the first on its connection.
-        `client`: the User-Agent that took it."""
+    def means_gone(self, *, broke: bool, after: Seconds, client: bytes) -> bool:
+        """`after`: how long the invocation had run.  `client`: the User-Agent that took it."""
         if broke:
             return True
-        if self._misleading:
+        if self._misleading or client.startswith(CLOSE_EACH):
             return False
-        if client.startswith(NEVER_CLOSE):
-            return True
-        return after < self._kept and not (first and after < AT_ONCE)
+        return after < self._kept or client.startswith(NEVER_CLOSE)

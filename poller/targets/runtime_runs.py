@@ -25,7 +25,7 @@ What = TypeVar("What")
 class Run:
     """One invocation; `timeout` is what it has left of `whole`, the function's.
 
-    `timer` ends it, `leaving` ends it when its connection closed; `held_gone`: that happened.
+    `timer` ends it, and so does `leaving` once its runtime is held for gone.
     """
 
     invocation: Invocation
@@ -36,7 +36,6 @@ class Run:
     client: bytes = b""  # the User-Agent that took it
     timer: asyncio.TimerHandle | None = None
     leaving: asyncio.TimerHandle | None = None
-    held_gone: bool = False
 
     @property
     def id(self) -> str:
@@ -86,10 +85,13 @@ class Runs:
         return None
 
     def answer(self, request_id: str) -> tuple[Run | None, bool]:
-        """The run that an answer is for, None if it comes late; and whether it was held gone."""
-        held_gone = self.late.pop(request_id, False)
+        """The run that an answer is for, None if it comes late; and whether its runtime was held
+        for gone."""
         _remember(self._answered, request_id, None)
-        return self.taken.pop(request_id, None), held_gone
+        run = self.taken.pop(request_id, None)
+        if run is None:
+            return None, self.late.pop(request_id, False)
+        return run, run.leaving is not None
 
     def drop(self, request_id: str) -> Run | None:
         """Its runtime is through with it without an answer."""
@@ -101,7 +103,7 @@ class Runs:
         run.stop_timers()
         self.queued.pop(run.id, None)
         if self.taken.pop(run.id, None) is not None:
-            _remember(self.late, run.id, run.held_gone)
+            _remember(self.late, run.id, run.leaving is not None)
 
 
 def _remember(memory: dict[str, What], name: str, what: What) -> None:

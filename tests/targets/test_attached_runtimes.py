@@ -13,6 +13,7 @@ from poller.errors import PollerError
 from poller.interfaces import Errored, NotReached, Ran
 from poller.targets import runtime_http
 from poller.targets.attached_runtimes import Addresses, Tenant
+from poller.targets.runtime_api import CLOSE_GRACE
 from tests.targets.attached import attached, attaching, taken
 from tests.targets.runtimes import (
     INIT_ERROR,
@@ -23,6 +24,7 @@ from tests.targets.runtimes import (
 )
 
 UNSTATED = "Runtime exited without providing a reason"
+BEYOND_GRACE = CLOSE_GRACE + 0.05
 OFFICIAL = "User-Agent: aws-lambda-python/3.13.0-4.0.0\r\n"
 BROKEN = b'{"errorType": "Runtime.ImportModuleError", "errorMessage": "no\\nmodule"}'
 
@@ -53,17 +55,34 @@ async def test_a_runtime_that_vanishes_in_the_middle_has_failed_the_invocation_a
             assert await task == gone(what.request_id)
 
 
-async def test_a_runtime_that_closes_its_connection_and_answers_on_another_one_is_alive() -> None:
+async def test_a_client_with_a_connection_for_each_call_is_alive() -> None:
     what = invocation()
     async with attaching() as place:
         async with connected(place.address) as asking:
-            task = await taken(place.function, asking, what)
-        await asyncio.sleep(0.3)  # beyond what an answer is waited for after a closing that tells
+            task = await taken(place.function, asking, what, "User-Agent: curl/8.5.0\r\n")
+        await asyncio.sleep(BEYOND_GRACE)
         assert not task.done()
         async with connected(place.address) as answering:
             await answering.call("POST", response_path(what.request_id), b"3")
 
         assert await task == Ran(b"3")
+
+
+async def test_a_client_that_answers_on_another_connection_is_known_by_it() -> None:
+    quick, slow = invocation(), invocation()
+    async with attaching() as place:
+        async with connected(place.address) as asking:
+            task = await taken(place.function, asking, quick)
+        async with connected(place.address) as again:
+            await again.call("POST", response_path(quick.request_id), b"1")
+            assert await task == Ran(b"1")
+            task = await taken(place.function, again, slow)
+        await asyncio.sleep(BEYOND_GRACE)
+        assert not task.done()
+        async with connected(place.address) as answering:
+            await answering.call("POST", response_path(slow.request_id), b"2")
+
+        assert await task == Ran(b"2")
 
 
 async def test_a_runtime_that_was_held_for_gone_is_believed_from_then_on(
@@ -77,7 +96,7 @@ async def test_a_runtime_that_was_held_for_gone_is_believed_from_then_on(
         async with connected(place.address) as again:
             late = await again.call("POST", response_path(first.request_id), b"late")
             task = await taken(place.function, again, second, OFFICIAL)
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(BEYOND_GRACE)
         async with connected(place.address) as answering:
             await answering.call("POST", response_path(second.request_id), b"in time")
 
