@@ -48,6 +48,7 @@ RESERVED_HEADERS = frozenset(
         "lambda-runtime-deadline-ms",
         "traceparent",
         "transfer-encoding",
+        "x-amz-client-context",
         "x-amz-invoked-function-arn",
         "x-amzn-requestid",
         "x-amzn-trace-id",

@@ -1,7 +1,9 @@
 """The addresses of one HTTP function: which of them takes the next invocation, and when.
 
 Least busy first, then the one that rested longest.  An address that refused is passed over for a
-while as long as another one works.  Where every emulator is busy, invocations wait in turn.
+while as long as another one works.  Where every emulator is busy, invocations wait in turn.  An
+emulator is busy with an invocation until it has answered, also if nobody waits for that any more:
+it cannot be told to stop, and a second invocation beside the first can end it.
 """
 
 from __future__ import annotations
@@ -13,23 +15,24 @@ from collections.abc import Sequence
 
 from poller.core.model import Seconds
 from poller.errors import ConfigError
-from poller.transport.http1 import HttpPool
+from poller.transport.http1 import HttpPool, HttpReply
 from poller.transport.origins import basic_authorization, origin_of, split
 
+from .limited import PATIENCE
 from .runtime_http import BODY_BYTES_MAX
 
 EMULATOR_PATH = "/2015-03-31/functions/function/invocations"
 
-PATIENCE: Seconds = 1.0  # how long an invocation waits for its turn
 WAITING_MAX = 1000  # invocations that wait for their turn
 AVOIDED_FOR: Seconds = 5.0  # an address that did not take an invocation
 
 
 class Address:
-    """One URL: `busy` invocations run there now.  Raises ConfigError, which never shows the URL.
+    """One URL: `busy` invocations run there now, of which nobody awaits the `abandoned`.
 
     `authorization`: what the URL's userinfo becomes.  `is_emulator`: it is a Lambda Runtime
-    Interface Emulator, which runs one invocation at a time.
+    Interface Emulator, which runs one invocation at a time.  Raises ConfigError, which never shows
+    the URL.
     """
 
     def __init__(self, url: str, *, ssl: tls.SSLContext | None) -> None:
@@ -44,6 +47,7 @@ class Address:
         self.authorization = basic_authorization(parts)
         self.is_emulator = parts.path.endswith(EMULATOR_PATH)
         self.busy = 0
+        self.abandoned: set[asyncio.Future[HttpReply]] = set()
         self.turn = 0
         self.avoided_until: Seconds = 0.0  # of the loop's time
 
@@ -85,6 +89,23 @@ class Addresses:
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_result(self._occupy(best))
+
+    def abandon(self, address: Address, running: asyncio.Future[HttpReply]) -> None:
+        """The invocation is over, but not at its address, which is taken until `running` is."""
+
+        def ended(running: asyncio.Future[HttpReply]) -> None:
+            address.abandoned.discard(running)
+            self.give_back(address)
+            if not running.cancelled():
+                running.exception()  # whatever it is, nobody else will look
+
+        address.busy += 1
+        address.abandoned.add(running)
+        running.add_done_callback(ended)
+
+    def any_abandoned(self) -> bool:
+        """Whether an address is busy with what nobody awaits."""
+        return any(address.abandoned for address in self._addresses)
 
     def avoid(self, address: Address) -> None:
         """It took no invocation; pass it over for a while."""

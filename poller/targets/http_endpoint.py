@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import ssl as tls
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -15,18 +17,24 @@ from poller.transport.http1 import (
     BodyTooLarge,
     ConnectionLost,
     Garbled,
+    HttpReply,
     NotConnected,
     TimedOut,
 )
 from poller.transport.requests import check_header
 
-from .http_addresses import PATIENCE, Address, Addresses
+from .http_addresses import Address, Addresses
 from .http_replies import read_emulator_reply, read_reply
+from .limited import PATIENCE
 from .runtime_replies import timed_out, too_large
+
+EMULATION_MAX: Seconds = 900.0  # the longest timeout that an emulator may have
 
 # What every invocation has, so that `headers:` cannot set it.
 OURS = frozenset(
     {
+        "content-type",
+        "x-amz-client-context",
         "x-amzn-requestid",
         "x-amzn-trace-id",
         "traceparent",
@@ -75,6 +83,8 @@ class HttpEndpoint:
         trace: TracebackType | None,
     ) -> None:
         await self._resources.aclose()
+        abandoned = [running for address in self._all for running in address.abandoned]
+        await asyncio.gather(*abandoned, return_exceptions=True)
 
     async def invoke(self, invocation: Invocation) -> Reply:
         """Run the function once.  An address that cannot be reached hands on to one that may."""
@@ -82,8 +92,7 @@ class HttpEndpoint:
         for _ in self._all:
             address = await self._addresses.take()
             if address is None:
-                why = f"every emulator was busy for {PATIENCE:g} s"
-                return NotReached(why, throttled=True)
+                return NotReached(self._why_busy(), throttled=True)
             try:
                 return await self._post(address, invocation)
             except NotConnected as error:
@@ -96,14 +105,10 @@ class HttpEndpoint:
         return NotReached(why)
 
     async def _post(self, address: Address, invocation: Invocation) -> Reply:
-        headers = self._headers_for(address, invocation)
+        ask = self._ask_emulator if address.is_emulator else self._ask
         try:
-            reply = await address.pool.request(
-                "POST", address.path, headers, invocation.event, timeout=self._timeout
-            )
+            reply = await ask(address, invocation, self._timeout)
         except TimedOut:
-            if address.is_emulator:
-                self._addresses.avoid(address)  # it goes on with this one, and runs one at a time
             return timed_out(self._timeout)
         except ConnectionLost as error:
             return Errored("Endpoint.ConnectionLost", str(error))
@@ -118,6 +123,36 @@ class HttpEndpoint:
             self._addresses.avoid(address)
         return read
 
+    async def _ask(self, address: Address, invocation: Invocation, timeout: Seconds) -> HttpReply:
+        headers = self._headers_for(address, invocation)
+        return await address.pool.request(
+            "POST", address.path, headers, invocation.event, timeout=timeout
+        )
+
+    async def _ask_emulator(
+        self, address: Address, invocation: Invocation, timeout: Seconds
+    ) -> HttpReply:
+        """The same; whatever ends it early leaves the emulator busy until it has answered."""
+        running = asyncio.ensure_future(self._ask(address, invocation, EMULATION_MAX))
+        try:
+            await asyncio.wait((running,), timeout=timeout)
+        finally:
+            if not running.done():
+                self._addresses.abandon(address, running)
+        if not running.done():
+            raise TimedOut("the emulator goes on")
+        return running.result()
+
+    def _why_busy(self) -> str:
+        why = f"every emulator was busy for {PATIENCE:g} s"
+        if not self._addresses.any_abandoned():
+            return why
+        seconds = math.ceil(self._timeout)
+        return (
+            f"{why}, some with what has timed out: set AWS_LAMBDA_FUNCTION_TIMEOUT={seconds} in "
+            "their environment"
+        )
+
     def _headers_for(self, address: Address, invocation: Invocation) -> list[tuple[str, str]]:
         deadline_ms = int((self._now() + self._timeout) * 1000)
         headers = [
@@ -129,6 +164,8 @@ class HttpEndpoint:
         ]
         if invocation.traceparent:
             headers.append(("traceparent", invocation.traceparent))
+        if invocation.client_context:
+            headers.append(("X-Amz-Client-Context", invocation.client_context))
         if address.authorization is not None:
             headers.append(("Authorization", address.authorization))
         return headers
@@ -137,7 +174,7 @@ class HttpEndpoint:
 def _fixed_headers(
     headers: Mapping[str, str], addresses: Sequence[Address]
 ) -> list[tuple[str, str]]:
-    """`headers` as they are sent, with the Content-Type unless they have one."""
+    """`headers` as they are sent, with the Content-Type."""
     names = {name.lower() for name in headers}
     for name, value in headers.items():
         try:
@@ -145,12 +182,9 @@ def _fixed_headers(
         except ValueError as error:
             raise ConfigError(f"a function's headers cannot be used: {error}") from None
         if name.lower() in OURS:
-            raise ConfigError(
-                f"a function's headers cannot have {name}: each invocation has its own"
-            )
+            raise ConfigError(f"a function's headers cannot have {name}: it is set by poller")
     if len(names) < len(headers):
         raise ConfigError("a function's headers name one header twice")
     if "authorization" in names and any(address.authorization for address in addresses):
         raise ConfigError("a function has an Authorization header and a user in its url; keep one")
-    fixed = list(headers.items())
-    return fixed if "content-type" in names else [("Content-Type", "application/json"), *fixed]
+    return [("Content-Type", "application/json"), *headers.items()]

@@ -28,33 +28,37 @@ def read_reply(reply: HttpReply, now: Instant) -> Reply:
     succeeded = 200 <= reply.status < 300
     if succeeded and "x-amz-function-error" not in reply.headers:
         return Ran(reply.body)
-    return _failed(reply, "Unhandled" if succeeded else f"Endpoint.Status{reply.status}")
+    return failed(reply, "Unhandled" if succeeded else f"Endpoint.Status{reply.status}")
 
 
 def read_emulator_reply(reply: HttpReply, now: Instant) -> Reply:
     """As a Lambda Runtime Interface Emulator means it.
 
     An error is a 200 with Lambda's error object, a timeout a 200 with a sentence.  400: another
-    invocation is running there.
+    invocation is running there, 504: it could not be begun.  502: the runtime could not start, or
+    died; then there may be nothing to say why.
     """
     if reply.status == 400:
         return NotReached("the emulator is busy with another invocation", throttled=True)
+    if reply.status == 504:
+        return NotReached("the emulator could not begin the invocation (status 504)")
+    if reply.status == 502 and not reply.body:
+        return Errored("Runtime.ExitError", "the runtime exited before it was ready")
     if reply.status == 200 and reply.body.startswith(TIMED_OUT):
         return Errored("Sandbox.Timedout", _line(reply.body))
     if reply.status == 200 and _stated_error(reply.body) is not None:
-        return _failed(reply, "Unhandled")
+        return failed(reply, "Unhandled")
     return read_reply(reply, now)
 
 
-def _failed(reply: HttpReply, fallback_type: str) -> Errored:
+def failed(reply: HttpReply, fallback_type: str) -> Errored:
+    """The error of a reply that is one: what its body states, else `fallback_type` and its text."""
     function_error = reply.headers.get("x-amz-function-error") or "Unhandled"
     stated = _stated_error(reply.body)
     if stated is not None:
-        error_type, message = stated
-    else:
-        error_type = fallback_type
-        message = _line(reply.body) or f"the endpoint answered with status {reply.status}"
-    return Errored(error_type, message, function_error)
+        return Errored(*stated, function_error, payload=reply.body)
+    message = _line(reply.body) or f"the endpoint answered with status {reply.status}"
+    return Errored(fallback_type, message, function_error)
 
 
 def _stated_error(body: bytes) -> tuple[str, str] | None:

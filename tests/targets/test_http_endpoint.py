@@ -7,6 +7,7 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,15 +92,14 @@ async def test_an_invocation_is_a_post_of_the_event() -> None:
     }
 
 
-async def test_a_content_type_may_be_configured_and_a_url_without_a_path_is_the_root() -> None:
-    async with (
-        serving(answering(OK)) as server,
-        endpoint(server.origin, headers={"content-type": "application/x-event"}) as function,
-    ):
-        await function.invoke(invocation())
+async def test_a_url_without_a_path_is_the_root_and_a_client_context_goes_along() -> None:
+    told = replace(invocation(), client_context="eyJhIjoxfQ==")
+
+    async with serving(answering(OK)) as server, endpoint(server.origin) as function:
+        await function.invoke(told)
 
     assert server.requests[0].first_line == "POST / HTTP/1.1"
-    assert server.requests[0].headers["content-type"] == "application/x-event"
+    assert server.requests[0].headers["x-amz-client-context"] == "eyJhIjoxfQ=="
 
 
 async def test_a_user_in_a_url_is_an_authorization_and_in_no_message() -> None:
@@ -307,7 +307,7 @@ async def test_an_emulators_errors_are_read_from_its_200() -> None:
         async with endpoint(server.origin + "/mine") as function:
             plain = await function.invoke(invocation())
 
-    assert reply == Errored("KeyError", "'id'")
+    assert reply == Errored("KeyError", "'id'", payload=error)
     assert plain == Ran(error)
 
 
@@ -329,6 +329,51 @@ async def test_an_emulator_that_is_still_busy_is_passed_over(first: Talk, expect
         replies = [await function.invoke(invocation()) for _ in range(5)]
 
     assert replies == [expected, *[Ran(b"ok")] * 4]
+
+
+async def test_an_emulator_is_given_nothing_beside_what_timed_out_until_that_has_ended() -> None:
+    """A second invocation beside the first ends an emulator."""
+    gate = Gate()
+
+    async with (
+        serving(gate.talk) as server,
+        endpoint(server.origin + EMULATOR_PATH, timeout=0.2) as function,
+    ):
+        late = await function.invoke(invocation())
+        busy = await function.invoke(invocation())
+        gate.opened.set()
+        done = await function.invoke(invocation())
+
+    assert late == Errored("Sandbox.Timedout", "Task timed out after 0.20 seconds")
+    assert busy == NotReached(
+        "every emulator was busy for 1 s, some with what has timed out: set "
+        "AWS_LAMBDA_FUNCTION_TIMEOUT=1 in their environment",
+        throttled=True,
+    )
+    assert done == Ran(b"ok")
+    assert (gate.running_max, len(server.requests), server.connections) == (1, 2, 1)
+
+
+async def test_a_cancelled_invocation_of_an_emulator_keeps_it_busy() -> None:
+    gate = Gate()
+
+    async with serving(gate.talk) as server, endpoint(server.origin + EMULATOR_PATH) as function:
+        first = asyncio.ensure_future(function.invoke(invocation()))
+        await soon(lambda: gate.running == 1)
+        first.cancel()
+        second = asyncio.ensure_future(function.invoke(invocation()))
+        await asyncio.wait([first])
+        gate.opened.set()
+
+        assert await second == Ran(b"ok")
+    assert (gate.running_max, server.connections) == (1, 1)
+
+
+async def test_closing_does_not_wait_for_what_an_emulator_goes_on_with() -> None:
+    async with serving(hang) as server:
+        async with endpoint(server.origin + EMULATOR_PATH, timeout=0.05) as function:
+            await function.invoke(invocation())
+        await soon(lambda: server.open == 0)
 
 
 async def test_a_function_behind_tls_is_a_function(tmp_path: Path) -> None:
@@ -363,6 +408,8 @@ WRONG: list[tuple[Sequence[str], Mapping[str, str]]] = [
     (["http://h"], {"X Y": "s3cret"}),
     (["http://h"], {"x": "1", "X": "2"}),
     (["http://h"], {"x-amzn-requestid": "s3cret"}),
+    (["http://h"], {"Content-Type": "s3cret"}),
+    (["http://h"], {"X-Amz-Client-Context": "s3cret"}),
     (["http://me:s3cret@h"], {"Authorization": "s3cret"}),
 ]
 

@@ -16,6 +16,9 @@ NOW = 1_700_000_000.0
 ERROR = json.dumps({"errorType": "ValueError", "errorMessage": "no", "stackTrace": []}).encode()
 
 
+EXITED = b'{"errorType":"Runtime.ExitError","errorMessage":"exit status 1"}'
+
+
 def throttled(status: int, retry_after: float | None = None) -> NotReached:
     return NotReached(f"the endpoint throttles (status {status})", True, retry_after)
 
@@ -26,8 +29,9 @@ ROWS: list[tuple[int, Mapping[str, str], bytes, Reply]] = [
     (200, {}, ERROR, Ran(ERROR)),  # it may well return such an object
     (204, {}, b"", Ran(b"")),
     (299, {}, b"x", Ran(b"x")),
-    (200, {"x-amz-function-error": "Unhandled"}, ERROR, Errored("ValueError", "no")),
-    (200, {"x-amz-function-error": "Handled"}, ERROR, Errored("ValueError", "no", "Handled")),
+    (200, {"x-amz-function-error": "Unhandled"}, ERROR, Errored("ValueError", "no", payload=ERROR)),
+    (200, {"x-amz-function-error": "Handled"}, ERROR,
+     Errored("ValueError", "no", "Handled", payload=ERROR)),
     (200, {"x-amz-function-error": ""}, b"",
      Errored("Unhandled", "the endpoint answered with status 200")),
     (200, {"x-amz-function-error": "x"}, b"it\nbroke", Errored("Unhandled", "it broke", "x")),
@@ -39,7 +43,7 @@ ROWS: list[tuple[int, Mapping[str, str], bytes, Reply]] = [
      Errored("Endpoint.Status302", "the endpoint answered with status 302")),
     (400, {}, b"bad", Errored("Endpoint.Status400", "bad")),
     (404, {}, b"\xff", Errored("Endpoint.Status404", "\ufffd")),
-    (500, {}, ERROR, Errored("ValueError", "no")),
+    (500, {}, ERROR, Errored("ValueError", "no", payload=ERROR)),
     (502, {}, b"", Errored("Endpoint.Status502", "the endpoint answered with status 502")),
     (504, {}, b"x" * 5000, Errored("Endpoint.Status504", "x" * 1000)),
     (429, {}, b"", throttled(429)),
@@ -57,7 +61,7 @@ ROWS: list[tuple[int, Mapping[str, str], bytes, Reply]] = [
 EMULATOR_ROWS: list[tuple[int, bytes, Reply]] = [
     (200, b'{"a":1}', Ran(b'{"a":1}')),
     (200, b"", Ran(b"")),
-    (200, ERROR, Errored("ValueError", "no")),
+    (200, ERROR, Errored("ValueError", "no", payload=ERROR)),
     (200, b'{"errorMessage":"no"}', Ran(b'{"errorMessage":"no"}')),
     (200, b'[{"errorType":"a","errorMessage":"b"}]',
      Ran(b'[{"errorType":"a","errorMessage":"b"}]')),
@@ -69,9 +73,9 @@ EMULATOR_ROWS: list[tuple[int, bytes, Reply]] = [
     (400, b"", NotReached("the emulator is busy with another invocation", True)),
     (429, b"", throttled(429)),
     (500, b"", Errored("Endpoint.Status500", "the endpoint answered with status 500")),
-    (502, b'{"errorType":"Runtime.ExitError","errorMessage":"exit status 1"}',
-     Errored("Runtime.ExitError", "exit status 1")),
-    (504, b"", Errored("Endpoint.Status504", "the endpoint answered with status 504")),
+    (502, EXITED, Errored("Runtime.ExitError", "exit status 1", payload=EXITED)),
+    (502, b"", Errored("Runtime.ExitError", "the runtime exited before it was ready")),
+    (504, b"", NotReached("the emulator could not begin the invocation (status 504)")),
 ]  # fmt: skip
 
 
