@@ -58,6 +58,15 @@ def json_service(session: Any, name: str, region: str, url: str | None) -> Servi
     )
 
 
+def service_route(session: Any, name: str, region: str, url: str | None) -> Route:
+    """Where the service `name` is: at `url`, or where AWS has it.  Raises PollerError."""
+    loader = create_loader(session.get_config_variable("data_path"))
+    try:
+        return route(url or _aws_url(session, loader, name, region))
+    except BotoCoreError as error:
+        raise PollerError(f"the endpoint of {name} in {region}: {error}") from None
+
+
 def _aws_url(session: Any, loader: Any, name: str, region: str) -> str:
 
     rules = loader.load_service_model(name, "endpoint-rule-set-1")

@@ -62,7 +62,7 @@ class AwsError(PollerError):
     "HTTP 503" where the reply has none; NotConnected, ConnectionLost, TimedOut or Garbled where
     no reply came; NoCredentials, BadUrl or TooManyHosts where nothing was sent.  `status`: the
     reply's HTTP status, None without one.  `retry_after`: how long the reply asks
-    to wait, if it does.
+    to wait, if it does.  `reason`: why Lambda throttles, if it says so.
     """
 
     def __init__(
@@ -73,12 +73,14 @@ class AwsError(PollerError):
         *,
         status: int | None = None,
         retry_after: Seconds | None = None,
+        reason: str = "",
     ) -> None:
         super().__init__(f"{place}: {code}: {message}" if message else f"{place}: {code}")
         self.code = code
         self.message = message
         self.status = status
         self.retry_after = retry_after
+        self.reason = reason
 
     @property
     def throttled(self) -> bool:
@@ -116,6 +118,7 @@ def refused(place: str, reply: HttpReply, credentials: Credentials) -> AwsError:
         _fit(str(text or ""), credentials),
         status=reply.status,
         retry_after=_seconds(reply.headers.get("retry-after")),
+        reason=_fit(str(body.get("Reason") or ""), credentials),
     )
 
 

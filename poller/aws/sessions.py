@@ -20,7 +20,8 @@ from poller.errors import PollerError
 
 from .client import JsonClient
 from .credentials import FOR_EMULATORS, CredentialSource
-from .endpoints import configured_url, is_loopback, json_service, tls_context
+from .endpoints import configured_url, is_loopback, json_service, service_route, tls_context
+from .invoke import SERVICE, InvokeClient
 
 SOURCES = ("kinesis", "dynamodbstreams", "sqs")
 REGION_OF_EMULATORS = "us-east-1"
@@ -54,6 +55,7 @@ class AwsSession:
         self._session: Any = AioSession(profile=settings.profile)
         self._credentials = CredentialSource(self._session)
         self._json_clients: dict[tuple[str, bool], JsonClient] = {}
+        self._invoke_client: InvokeClient | None = None
         self._clients: dict[tuple[str, Any], Any] = {}
         self._opening = asyncio.Lock()
         self._open = AsyncExitStack()
@@ -107,6 +109,19 @@ class AwsSession:
         )
         self._open.push_async_exit(client)
         return self._json_clients.setdefault((service, long_poll), client)
+
+    def invoke_client(self) -> InvokeClient:
+        """The lean client of Lambda's Invoke; its connections are shared with no other calls."""
+        if self._invoke_client is None:
+            self._invoke_client = InvokeClient(
+                service_route(self._session, SERVICE, self.region, self.endpoint_url(SERVICE)),
+                self.region,
+                self._credentials,
+                tls=self._tls_context,
+                wall_clock=self._wall_clock,
+            )
+            self._open.push_async_exit(self._invoke_client)
+        return self._invoke_client
 
     async def client(self, service: str, *, config: Any | None = None) -> Any:
         """The full aiobotocore client of `service`, for everything that is not hot.

@@ -1,4 +1,4 @@
-"""Signature Version 4: how a request is signed, and a signer of the JSON protocols' POSTs."""
+"""Signature Version 4: how a request is signed, and a signer of POSTs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import re
 import time
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
@@ -36,8 +37,17 @@ class Route(NamedTuple):
 
     origin: str  # scheme://host:port
     host: str  # as the Host header says it: without a default port
-    path: str
+    path: str  # with the query, if there is one
     canonical_path: str
+    canonical_query: str = ""
+
+    def below(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Route:
+        """The route of `path`, which begins with a slash and is encoded, below this one."""
+        whole = self.path.rstrip("/") + path
+        parts = [f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query]
+        asked = f"{whole}?{'&'.join(parts)}" if parts else whole
+        signed = "&".join(sorted(parts))
+        return Route(self.origin, self.host, asked, canonical_path(whole), signed)
 
 
 @lru_cache(maxsize=ROUTES_KEPT_MAX)
@@ -109,8 +119,11 @@ class Signer:
         content_type: str,
         target: str,
     ) -> list[tuple[str, str]]:
-        """The headers of a signed request, without Host and Content-Length."""
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at))
+        """The headers of a signed request of a JSON protocol, without Host and Content-Length.
+
+        What `sign` would make, in two thirds of the time.
+        """
+        stamp = _stamp(at)
         token = credentials.token
         token_line = f"x-amz-security-token:{token}\n" if token else ""
         names = (
@@ -134,6 +147,29 @@ class Signer:
             headers.append(("X-Amz-Security-Token", token))
         return headers
 
+    def sign(
+        self,
+        credentials: Credentials,
+        at: Instant,
+        to: Route,
+        body: bytes,
+        headers: Sequence[tuple[str, str]],
+    ) -> list[tuple[str, str]]:
+        """`headers`, all of them signed, and those that sign them; no Host, no Content-Length."""
+        stamp = _stamp(at)
+        sent = [*headers, ("X-Amz-Date", stamp)]
+        if credentials.token:
+            sent.append(("X-Amz-Security-Token", credentials.token))
+        signed = sorted([(name.lower(), value) for name, value in sent] + [("host", to.host)])
+        names = ";".join([name for name, _ in signed])
+        lines = "".join([f"{name}:{' '.join(value.split())}\n" for name, value in signed])
+        request = (
+            f"POST\n{to.canonical_path}\n{to.canonical_query}\n"
+            f"{lines}\n{names}\n{hashlib.sha256(body).hexdigest()}"
+        )
+        sent.append(("Authorization", self._authorization(credentials, stamp, names, request)))
+        return sent
+
     def _authorization(self, credentials: Credentials, stamp: str, names: str, request: str) -> str:
         day = stamp[:8]
         scope = f"{day}/{self._region}/{self._service}/{TERMINATOR}"
@@ -149,3 +185,7 @@ class Signer:
             self._key = signing_key(secret, day=day, region=self._region, service=self._service)
             self._key_is_for = (day, secret)
         return self._key
+
+
+def _stamp(at: Instant) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at))

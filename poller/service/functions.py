@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,12 +25,16 @@ from poller.settings import (
     EndpointConfig,
     FunctionConfig,
     HandlerConfig,
+    LambdaConfig,
     RuntimeApiConfig,
     Settings,
 )
 from poller.targets.http_endpoint import HttpEndpoint
+from poller.targets.lambda_function import LambdaFunction
 from poller.targets.limited import OWN_REASON, PATIENCE, TOTAL_REASON, Limited, Slots
-from poller.wire.arns import FunctionReference
+from poller.wire.arns import FunctionReference, parse_function
+
+from .sessions import Sessions
 
 MARGIN: Seconds = 5.0  # beyond its timeout, for a function that ends
 
@@ -49,11 +58,13 @@ class Functions:
         now: Callable[[], Instant],
         on_output: Callable[[str], None],
         tally: FunctionTally,
+        sessions: Sessions,
         retiring: TaskGroup,
     ) -> None:
         self._now = now
         self._on_output = on_output
         self._tally = tally
+        self._sessions = sessions
         self._retiring = retiring
         self._total = Slots(None, whose="functions are", reason=TOTAL_REASON)
         self._open: dict[str, _Open] = {}
@@ -139,6 +150,10 @@ class Functions:
                 )
             case RuntimeApiConfig() as runs:
                 return self._attached(config, runs)
+            case LambdaConfig(function=named):
+                function = parse_function(named)
+                client = self._sessions.of(function.region).invoke_client()
+                return nullcontext(LambdaFunction(client, function, timeout=config.timeout))
             case unbuilt:
                 raise AssertionError(f"settings refuse {type(unbuilt).__name__}")
 
@@ -176,10 +191,13 @@ async def _close(functions: Collection[_Open]) -> None:
 
 @asynccontextmanager
 async def open_functions(
-    now: Callable[[], Instant], on_output: Callable[[str], None], tally: FunctionTally
+    now: Callable[[], Instant],
+    on_output: Callable[[str], None],
+    tally: FunctionTally,
+    sessions: Sessions,
 ) -> AsyncIterator[Functions]:
     retiring = anyio.create_task_group()
-    functions = Functions(now, on_output, tally, retiring)
+    functions = Functions(now, on_output, tally, sessions, retiring)
     try:
         async with retiring:
             yield functions

@@ -160,7 +160,7 @@ class Service:
             store = await stack.enter_async_context(_open_store(settings.state))
             sessions = await stack.enter_async_context(Sessions(settings.aws))
             functions = await stack.enter_async_context(
-                open_functions(now, self._on_output, self.functions)
+                open_functions(now, self._on_output, self.functions, sessions)
             )
             delivery = self._delivery(store, sessions)
             maker = SpecMaker(sessions, delivery, now=now)

@@ -32,7 +32,7 @@ LAMBDA_TIMEOUT_DEFAULT = 900.0  # of a function that knows its own
 PROCESSES_DEFAULT = 10
 
 KINDS = ("handler", "command", "url", "runtime_api", "lambda")  # what runs; exactly one of them
-KINDS_NOT_YET = frozenset({"command", "lambda"})
+KINDS_NOT_YET = frozenset({"command"})
 KEYS_NOT_YET = frozenset({"async"})
 KINDS_OF_KEY = {
     "environment": ("handler", "command"),

@@ -563,7 +563,6 @@ def test_every_key_of_a_handler_is_kept(folder: Path) -> None:
          [": has handler and command; keep one of them",
           ".command: command is not supported yet; remove it"]),
         ("{command: [x]}", [".command: command is not supported yet; remove it"]),
-        ("{lambda: orders}", [".lambda: lambda is not supported yet; remove it"]),
         ("{url: http://h, async: {}}", [".async: async is not supported yet; remove it"]),
         ("{url: http://h, handlr: a.b}", [".handlr: unknown key; did you mean handler?"]),
         ("{url: http://h, timeout: 0}", [".timeout: must be a number from 1 to 900, not 0"]),
