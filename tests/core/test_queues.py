@@ -66,16 +66,18 @@ def test_what_is_too_large_for_the_function_is_split_until_it_fits(
     assert life.queue.deleted == set(range(shape["count"]))
 
 
-def test_a_split_spends_no_receive_and_a_message_that_is_too_large_alone_comes_again():
+@pytest.mark.parametrize("fifo", [False, True])
+def test_a_split_spends_no_receive_and_a_message_that_is_too_large_alone_comes_again(fifo: bool):
     def outcome(batch: MessageBatch, rng: random.Random) -> Outcome:
         return TooLarge("413") if "3" in {message.id for message in batch.messages} else Succeeded()
 
-    policy = QueuePolicy(batch_size=10, run_time_max=6.0)
-    life = simulation(policy, {**CALM, "count": 10}, takes=4, stop_at=100.0)
+    policy = QueuePolicy(batch_size=10, run_time_max=6.0, fifo=fifo)
+    life = simulation(policy, {**CALM, "count": 10}, int(fifo), takes=4, stop_at=100.0)
     life.outcome = outcome
     life.run()
-    assert life.queue.deleted == set(range(10)) - {3}
-    assert life.queue.receives == {index: 4 if index == 3 else 1 for index in range(10)}
+    stuck = range(3, 10) if fifo else [3]  # a group waits for its first message
+    assert life.queue.deleted == set(range(10)) - set(stuck)
+    assert life.queue.receives == {index: 4 if index in stuck else 1 for index in range(10)}
 
 
 @settings(SETTINGS, max_examples=300)
