@@ -72,7 +72,7 @@ lock: $(VENV)/bin/python  ## Resolve the dependencies of pyproject.toml anew
 		-o deploy/image/requirements.lock
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) .npm .containers .deploy build dist .mypy_cache .ruff_cache .hypothesis \
+	rm -rf $(VENV) .npm .emulator .containers .deploy build dist .mypy_cache .ruff_cache .hypothesis \
 		.import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
