@@ -17,6 +17,8 @@ from poller.core.steps import (
     ReceiveFailed,
     Released,
 )
+from poller.event_queue import EventStore
+from poller.wire.invocation_records import Notice
 
 EVENT_BYTES_MAX = 1024 * 1024  # of an asynchronous invocation (spec 12.1)
 
@@ -166,12 +168,8 @@ class AsyncInvocations(Protocol):
     """Events that functions declared here are invoked with later (spec 12.4)."""
 
     async def accept(self, function: str, invocation: Invocation) -> None:
-        """Return once the event is durable: then it leaves only with a result.
-
-        `function`: the key that declares it, such as `orders:live`.  The ARN of `invocation` has
-        the qualifier as it was given.  Events are JSON of up to EVENT_BYTES_MAX.  Raises QueueFull,
-        StateError.
-        """
+        """Return once the event, JSON of up to EVENT_BYTES_MAX, is durable.  Raises QueueFull,
+        StateError.  `function`: the key that declares it, such as `orders:live`."""
 
 
 # Failure destinations.
@@ -179,7 +177,8 @@ class AsyncInvocations(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failure document on its way (spec 7).
+    """One document on its way: about records given up (spec 7), or with a `notice` about an
+    asynchronous invocation (spec 12.4), which has neither mapping nor shard.
 
     `document`: the JSON without the payload (SQS, SNS).  `payload`: the whole event as JSON text,
     which S3 gets as the string member "payload".  `key`: the S3 object key.
@@ -193,10 +192,11 @@ class Failure:
     payload: str
     key: str
     records: int
+    notice: Notice | None = None
 
 
 class Destination(Protocol):
-    """Where failure documents of one ARN go."""
+    """Where documents of one ARN go."""
 
     async def send(self, failure: Failure) -> None:
         """Send one document, one attempt.  Raises DestinationError with the reason."""
@@ -274,7 +274,7 @@ class FailureStore(Protocol):
     async def count_kept(self) -> int: ...
 
 
-class Store(PositionStore, MappingStore, FailureStore, Protocol):
+class Store(PositionStore, MappingStore, FailureStore, EventStore, Protocol):
     """The whole state of one poller."""
 
 

@@ -28,7 +28,7 @@ from poller.wire.problems import one_line
 from poller.wire.traces import passed_on
 
 from .invoke_requests import InvocationType, InvokeRequest
-from .refusals import INVALID, NOT_FOUND, SERVICE, TOO_LARGE, Refusal, Throttled
+from .refusals import NOT_FOUND, SERVICE, TOO_LARGE, Refusal, Throttled
 
 LOG_TAIL_BYTES = 4096
 WHY_SHOWN_MAX = 1000  # characters of why a function was not reached
@@ -50,12 +50,12 @@ class Answer:
 
 
 class Invoking:
-    """`find` knows the functions; `queued` takes events that run later, None if there is none."""
+    """`find` knows the functions; `queued` takes events that run later."""
 
     def __init__(
         self,
         find: Callable[[FunctionReference], Callee],
-        queued: AsyncInvocations | None,
+        queued: AsyncInvocations,
         *,
         now: Callable[[], Instant],
     ) -> None:
@@ -110,8 +110,6 @@ class Invoking:
         return Answer(200, headers, body)
 
     async def _queue(self, function: str, invocation: Invocation) -> None:
-        if self._queued is None:
-            raise Refusal(INVALID, "InvocationType Event is not supported yet.")
         try:
             await self._queued.accept(function, invocation)
         except QueueFull:

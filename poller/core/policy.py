@@ -74,3 +74,18 @@ class QueuePolicy:
     run_time_max: Seconds = 3.0
     backoff_min: Seconds = 0.5
     backoff_max: Seconds = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventPolicy:
+    """What the asynchronous invocations of one function are retried by (spec 12.4).
+
+    `age_max`: how long after it was accepted an event may run.  `concurrency_max`: most that run at
+    one time.  `tells_success`, `tells_failure`: whether such a result goes anywhere.
+    """
+
+    retries_max: int = 2
+    age_max: Seconds = 21_600.0
+    concurrency_max: int = 100
+    tells_success: bool = False
+    tells_failure: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,8 +11,11 @@ from aiobotocore.config import AioConfig
 from poller.aws.sessions import AwsSession
 from poller.errors import ConfigError
 from poller.interfaces import Destination
-from poller.wire.arns import ArnError, DestinationKind, parse_destination
+from poller.wire.arns import ArnError, DestinationKind
+from poller.wire.event_destinations import parse_event_destination
 
+from .event_buses import EventBusDestination
+from .functions import FunctionDestination, OwnFunctions
 from .s3 import S3Destination
 from .sns import SnsDestination
 from .sqs import SqsDestination
@@ -27,15 +31,20 @@ ONE_ATTEMPT = AioConfig(**CALLS)
 ONE_ATTEMPT_BY_PATH = AioConfig(**CALLS, s3={"addressing_style": "path"})
 
 
-def destination_for(arn: str, session: AwsSession) -> Destination:
+def destination_for(
+    arn: str, session_of: Callable[[str | None], AwsSession], own: OwnFunctions | None = None
+) -> Destination:
     """The destination with this ARN; it makes its client when it first sends.
 
-    Raises ConfigError if `arn` is not that of a standard queue, a standard topic or a bucket.
+    `session_of` gives the session of a region; a bucket has none.  `own`: the functions that are
+    declared here.  Raises ConfigError if `arn` is not that of a standard queue, a standard topic, a
+    bucket, a function or an event bus.
     """
     try:
-        place = parse_destination(arn)
+        place = parse_event_destination(arn)
     except ArnError as error:
         raise ConfigError(f"failure destination: {error.message}; {error.remedy}") from None
+    session = session_of(place.region)
     match place.kind:
         case DestinationKind.SQS:
             return SqsDestination(place, partial(session.client, "sqs", config=ONE_ATTEMPT))
@@ -43,6 +52,11 @@ def destination_for(arn: str, session: AwsSession) -> Destination:
             return SnsDestination(place, partial(session.client, "sns", config=ONE_ATTEMPT))
         case DestinationKind.S3:
             return S3Destination(place, partial(_s3_client, session))
+        case DestinationKind.LAMBDA:
+            client = partial(session.client, "lambda", config=ONE_ATTEMPT)
+            return FunctionDestination(place, client, own)
+        case DestinationKind.EVENTS:
+            return EventBusDestination(place, partial(session.client, "events", config=ONE_ATTEMPT))
 
 
 async def _s3_client(session: AwsSession) -> Any:

@@ -1,4 +1,4 @@
-"""The delivery rule: a failure document is sent, or kept to be sent later, and never lost.
+"""The delivery rule: a document is sent, or kept to be sent later, and never lost.
 
 A document is tried for some minutes while its lane waits (spec 7.3).  Then it is kept in the state
 store, loudly, and the lane goes on; what is kept is sent again once the destination works.  Sending
@@ -84,7 +84,7 @@ class Delivery:
             try:
                 await self.resend_once()
             except StateError as error:
-                logger.warning("sending kept failure documents again: %s", error)
+                logger.warning("sending kept documents again: %s", error)
             await anyio.sleep(RESEND_PERIOD)
 
     async def resend_once(self) -> int:
@@ -106,7 +106,7 @@ class Delivery:
                     else:
                         failing.add(failure.destination)
         if sent:
-            logger.info("%d kept failure documents have reached their destination", sent)
+            logger.info("%d kept documents have reached their destination", sent)
         return sent
 
     async def _sent_again(self, failure: Failure) -> bool:
@@ -128,7 +128,7 @@ class Delivery:
         else:
             return
         self._on_failed_attempt(failure)
-        logger.warning("failure destination %s", problem, extra=_fields(failure))
+        logger.warning("%s %s", _kind(failure), problem, extra=_fields(failure))
         raise DestinationError(problem)
 
     def _destination(self, arn: str) -> Destination:
@@ -146,12 +146,12 @@ class Delivery:
             with attempt:
                 await self._store.keep(failure)
         logger.error(
-            "failure destination %s failed for %g s: the document about %d records of %s is kept in"
-            " the state store and will be sent once the destination works",
+            "%s %s failed for %g s: the document about %s is kept in the state store and will be"
+            " sent once the destination works",
+            _kind(failure),
             failure.destination,
             self._give_up_after,
-            failure.records,
-            failure.shard,
+            _about(failure),
             extra=_fields(failure),
         )
 
@@ -168,13 +168,29 @@ class Delivery:
 def _report_not_kept(failure: Failure, state: RetryCallState) -> None:
     problem = state.outcome.exception() if state.outcome else None
     logger.error(
-        "failure destination %s failed and the document cannot be kept, so %s waits: %s",
+        "%s %s failed and the document about %s cannot be kept, so that waits: %s",
+        _kind(failure),
         failure.destination,
-        failure.shard,
+        _about(failure),
         problem,
         extra=_fields(failure),
     )
 
 
+def _kind(failure: Failure) -> str:
+    """What the place is to which it goes."""
+    if failure.notice is None:
+        return "failure destination"
+    return "dead-letter destination" if failure.notice.dead_letter else "destination"
+
+
+def _about(failure: Failure) -> str:
+    if failure.notice is None:
+        return f"{failure.records} records of {failure.shard}"
+    return f"request {failure.notice.request_id} of function {failure.function}"
+
+
 def _fields(failure: Failure) -> dict[str, str]:
-    return {"mapping": failure.mapping, "shard": failure.shard}
+    if failure.notice is None:
+        return {"mapping": failure.mapping, "shard": failure.shard}
+    return {"function": failure.function, "request": failure.notice.request_id}

@@ -19,6 +19,7 @@ MISSING = frozenset(
         "NotFound",
         "NotFoundException",
         "QueueDoesNotExist",
+        "ResourceNotFoundException",
     }
 )
 
@@ -35,7 +36,7 @@ def refusals_of(arn: str, permission: str) -> Iterator[None]:
     except CallErrors as error:
         remedy = remedy_of(error, f"{permission} on it")
         if code_of(error) in MISSING:
-            remedy = "; create it, or name another one as OnFailure destination"
+            remedy = "; create it, or name another one as destination"
         kind = Forbidden if is_forbidden(error) else DestinationError
         raise kind(f"{arn}: {reason_of(error)}{remedy}") from error
 

@@ -1,4 +1,4 @@
-"""Failure documents to an S3 bucket: one object each, with the whole event in it (spec 7.1)."""
+"""Documents to an S3 bucket: one object each, of batches with the whole event (spec 7.1)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ class S3Destination:
 
     async def send(self, failure: Failure) -> None:
         """One attempt.  Raises DestinationError."""
+        document, payload = failure.document, failure.payload
+        body = with_payload(document, payload) if failure.notice is None else document.encode()
         with refusals_of(self._place.arn, "s3:PutObject"):
             client = await self._open_client()
             await client.put_object(
                 Bucket=self._place.name,
                 Key=failure.key,
-                Body=with_payload(failure.document, failure.payload),
+                Body=body,
                 ContentType="application/json",
             )
 

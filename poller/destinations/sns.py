@@ -1,10 +1,11 @@
-"""Failure documents to a standard SNS topic: the document is the message (spec 7.2)."""
+"""Documents to a standard SNS topic: the document is the message (spec 7.2)."""
 
 from __future__ import annotations
 
 from poller.interfaces import Failure
 from poller.wire.arns import FailureDestination
 
+from .messages import attributes
 from .refusals import OpenClient, looking_for, refusals_of
 
 
@@ -19,7 +20,8 @@ class SnsDestination:
         """One attempt.  Raises DestinationError, also for more than the 256 KB that SNS takes."""
         with refusals_of(self._place.arn, "sns:Publish"):
             client = await self._open_client()
-            await client.publish(TopicArn=self._place.arn, Message=failure.document)
+            topic, beside = self._place.arn, attributes(failure)
+            await client.publish(TopicArn=topic, Message=failure.document, **beside)
 
     async def check(self) -> None:
         """Raises DestinationError if there is no such topic."""

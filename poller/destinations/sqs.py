@@ -1,10 +1,11 @@
-"""Failure documents to a standard SQS queue: the document is the message's body (spec 7.2)."""
+"""Documents to a standard SQS queue: the document is the message's body (spec 7.2)."""
 
 from __future__ import annotations
 
 from poller.interfaces import Failure
 from poller.wire.arns import FailureDestination
 
+from .messages import attributes, trace
 from .refusals import OpenClient, looking_for, refusals_of
 
 
@@ -21,7 +22,8 @@ class SqsDestination:
         with refusals_of(place.arn, "sqs:SendMessage"):
             client = await self._open_client()
             url = f"{client.meta.endpoint_url.rstrip('/')}/{place.account}/{place.name}"
-            await client.send_message(QueueUrl=url, MessageBody=failure.document)
+            beside = {**attributes(failure), **trace(failure)}
+            await client.send_message(QueueUrl=url, MessageBody=failure.document, **beside)
 
     async def check(self) -> None:
         """Raises DestinationError if there is no such queue."""

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
-from poller.core.model import Instant, Seconds, Snapshot
+from poller.core.model import Instant, Seconds
 from poller.core.steps import Finish, Started, Stopping, Ticked
 
 TICK_MIN: Seconds = 0.001  # timers are no finer than this
@@ -24,8 +24,6 @@ class Machine(Protocol):
     def handle(self, fact: Any, now: Instant) -> Sequence[Any]: ...
 
     def deadline(self) -> Instant | None: ...
-
-    def snapshot(self) -> Snapshot: ...
 
 
 Perform = Callable[[Any], Awaitable[Any]]  # carries out one command, returns its one fact
@@ -49,7 +47,7 @@ class Driver:
 
     def stop(self, until: Instant) -> None:
         """Tell the machine to start nothing that cannot end before `until`."""
-        self._post(Stopping(until))
+        self.post(Stopping(until))
 
     async def run(self) -> Finish:
         """Return the machine's last command.  Raises what carrying out a command raised."""
@@ -76,7 +74,7 @@ class Driver:
         return None
 
     async def _carry_out(self, command: Any) -> None:
-        self._post(await self._perform(command))
+        self.post(await self._perform(command))
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -84,7 +82,8 @@ class Driver:
             self._broken = self._broken or error
             self._wake()
 
-    def _post(self, fact: Any) -> None:
+    def post(self, fact: Any) -> None:
+        """Tell the machine of something that no command of its own brought about."""
         self._facts.append(fact)
         self._wake()
 

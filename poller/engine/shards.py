@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import anyio
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential
 
 from poller.core.model import Discard, Fate, Instant, Position, Snapshot
 from poller.core.steps import (
@@ -25,15 +24,15 @@ from poller.core.steps import (
     Invoked,
 )
 from poller.core.streams import StreamMachine
-from poller.errors import StateError
 from poller.interfaces import Failure, Unit
 from poller.wire.arns import stream_of
 from poller.wire.failures import describe_discard
 
 from .driver import Driver
 from .filtering import Accept, Filtering
+from .insisting import insist
 from .invoking import event_of, invoke_records, new_id
-from .shared import Shared, log
+from .shared import Shared
 from .specs import StreamSpec
 
 READ_BYTES_MIN = 64 * 1024
@@ -119,22 +118,10 @@ class ShardRun:
 
     async def _save(self, position: Position) -> None:
         """A store that fails holds the shard up: nothing goes on that is not durable."""
-        store, spec = self._shared.store, self._spec
-        try:
-            await store.save(spec.uuid, self._shard, position)
-        except StateError as error:
-            log.warning("storing the position of %s: %s", self._shard, error)
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(StateError),
-                wait=wait_exponential(0.1, max=10),
-                before_sleep=self._say_again,
-            ):
-                with attempt:
-                    await store.save(spec.uuid, self._shard, position)
-
-    def _say_again(self, state: RetryCallState) -> None:
-        if state.attempt_number % 10 == 0 and state.outcome is not None:
-            log.warning("storing the position of %s: %s", self._shard, state.outcome.exception())
+        store, uuid, shard = self._shared.store, self._spec.uuid, self._shard
+        await insist(
+            lambda: store.save(uuid, shard, position), f"storing the position of {self._shard}"
+        )
 
     async def _deliver(self, discard: Discard) -> Fate:
         spec = self._spec

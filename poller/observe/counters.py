@@ -50,6 +50,8 @@ def _plain(name: str, field: str, text: str, aws: str | None = None) -> Counter:
     return Counter(name, text, (("", field),), aws=aws)
 
 
+DESTINATION_FAILURES = "poller_destination_failures_total"
+
 COUNTERS = (
     _plain("poller_fetches_total", "fetches", "Polls that were answered, also by nothing."),
     _plain("poller_fetch_failures_total", "fetch_failures", "Polls that brought an error."),
@@ -130,7 +132,7 @@ COUNTERS = (
     _plain("poller_retries_total", "retries", "Invocations of records that had been sent before."),
     _plain("poller_checkpoints_total", "checkpoints", "Positions stored."),
     _plain(
-        "poller_destination_failures_total",
+        DESTINATION_FAILURES,
         "destination_failures",
         "Attempts to deliver to a failure destination that went wrong.",
         "DestinationDeliveryFailures",

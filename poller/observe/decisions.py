@@ -243,7 +243,7 @@ class _UnitLog:
         self._line(logging.INFO, message, fields)
 
     def _line(self, level: int, message: str, fields: dict[str, object]) -> None:
-        shown = {name: _shown(value) for name, value in fields.items()}
+        shown = {name: as_field(value) for name, value in fields.items()}
         logger.log(level, message, extra={**self._fields, **shown})
 
 
@@ -263,7 +263,8 @@ def _describe(batch: Batch | MessageBatch) -> dict[str, object]:
     return {"batch": batch.id, "records": len(batch.records), "first": first, "last": last}
 
 
-def _shown(value: object) -> object:
+def as_field(value: object) -> object:
+    """A field of a line: cut to a length, and a length of time with its unit."""
     match value:
         case float():
             return f"{value:.1f}s"

@@ -26,8 +26,10 @@ from poller import __version__
 from poller.errors import StateError
 
 from .board import Board, Running, by_mapping, waiting_records
-from .counters import COUNTERS, Counter
+from .counters import COUNTERS, DESTINATION_FAILURES, Counter
 from .counts import Counts, cumulative
+from .event_counts import EventTally
+from .event_metrics import event_metrics
 from .function_counts import FunctionTally
 from .function_metrics import function_metrics
 from .tally import Tally
@@ -37,7 +39,7 @@ OF_SHARD = ("mapping", "function", "shard")
 
 
 class Metrics(Collector):
-    """Reads `tally`, `board` and `functions` when scraped.
+    """Reads `tally`, `board`, `functions` and `events` when scraped.
 
     `count_kept` tells how many failure documents the state store keeps (`Store.count_kept`).
     """
@@ -47,6 +49,7 @@ class Metrics(Collector):
         tally: Tally,
         board: Board,
         functions: FunctionTally,
+        events: EventTally,
         *,
         count_kept: Callable[[], Awaitable[int]] | None = None,
     ) -> None:
@@ -54,6 +57,7 @@ class Metrics(Collector):
         self._tally = tally
         self._board = board
         self._functions = functions
+        self._events = events
         self._count_kept = count_kept
         self._kept: int | None = None
         self.registry.register(self)
@@ -83,6 +87,7 @@ class Metrics(Collector):
         yield from self._tallied_gauges(running)
         yield from self._mapping_gauges(running)
         yield from function_metrics(self._functions)
+        yield from event_metrics(self._events)
         if self._kept is not None:
             yield GaugeMetricFamily(
                 "poller_kept_failures",
@@ -96,7 +101,11 @@ class Metrics(Collector):
             for unit, tally in self._tally.units.items()
         ]
         for counter in COUNTERS:
-            yield _counter(counter, units)
+            family = _counter(counter, units)
+            if counter.name == DESTINATION_FAILURES:  # of queued events, of no mapping
+                for function, counts in self._events.functions.items():
+                    family.add_metric(("", function, ""), counts.delivery_failures)
+            yield family
 
     def _histograms(self) -> Iterator[Metric]:
         duration = HistogramMetricFamily(
@@ -176,7 +185,9 @@ def _build_info() -> Metric:
     return InfoMetricFamily("poller_build", "Which poller this is.", value=versions)
 
 
-def _counter(counter: Counter, units: Sequence[tuple[tuple[str, ...], Counts]]) -> Metric:
+def _counter(
+    counter: Counter, units: Sequence[tuple[tuple[str, ...], Counts]]
+) -> CounterMetricFamily:
     labels = OF_SHARD if counter.label is None else (*OF_SHARD, counter.label)
     family = CounterMetricFamily(counter.name, counter.help, labels=labels)
     for of_shard, counts in units:

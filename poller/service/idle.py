@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import anyio
 
 from poller.core.lifecycle import State
 from poller.core.model import Seconds
-from poller.engine.supervisor import Supervisor
 from poller.observe.board import Board
 from poller.observe.tally import Tally
 
@@ -14,15 +15,18 @@ IDLE_LOOK: Seconds = 0.1  # between looks at whether everything is idle
 
 
 async def wait_until_idle(
-    supervisor: Supervisor, board: Board, tally: Tally, seconds: Seconds
+    is_idle: Callable[[], bool], board: Board, tally: Tally, seconds: Seconds
 ) -> None:
-    """Return once every mapping has been caught up, with nothing in flight, for so long."""
+    """Return once every mapping has been caught up, with nothing in flight, for so long.
+
+    `is_idle`: whether that is so now, as far as what runs knows.
+    """
     idle_since: float | None = None
     seen = -1
     while True:
         before, seen = seen, _records_seen(board, tally)
         now = anyio.current_time()
-        if before != seen or _waits(board) or not supervisor.idle:
+        if before != seen or _waits(board) or not is_idle():
             idle_since = None
         elif idle_since is None:
             idle_since = now

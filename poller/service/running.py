@@ -23,17 +23,18 @@ from poller.control.server import make_app, serve
 from poller.control.status import status_routes
 from poller.control.tagging import Tagging
 from poller.core.model import Seconds
-from poller.destinations.choice import destination_for
 from poller.destinations.delivery import Delivery
+from poller.engine.async_invocations import EventQueues
 from poller.engine.clock import Clock
 from poller.engine.shared import Shared
 from poller.engine.supervisor import Supervisor
-from poller.errors import ConfigError, PollerError, StateError
-from poller.interfaces import Destination, Failure, Store
+from poller.errors import ConfigError, PollerError
+from poller.interfaces import Store
 from poller.observe.advice import Advice
 from poller.observe.board import Board
 from poller.observe.cloudwatch import EventMetrics
 from poller.observe.decisions import Decisions
+from poller.observe.event_counts import EventTally
 from poller.observe.function_counts import FunctionTally
 from poller.observe.metrics import Metrics
 from poller.observe.publishing import publishing
@@ -43,18 +44,18 @@ from poller.settings import MappingSettings, Settings
 from poller.stores.sqlite import open_sqlite
 from poller.targets.limited import PATIENCE
 from poller.targets.output import to_stderr
-from poller.wire.arns import ArnError, FunctionReference, parse_destination
+from poller.wire.arns import FunctionReference
 
 from .exposure import Exposure, check_still_limited
 from .functions import MARGIN, Functions, open_functions, region_of
 from .idle import wait_until_idle
+from .queues import event_functions, open_queues
+from .saving import keep_saving_results, save_results
 from .sessions import Sessions
 from .specs import SpecMaker
 from .table_streams import TableStreams
 
 log = logging.getLogger("poller.service")
-
-SAVE_RESULTS_PERIOD: Seconds = 5.0
 
 Apply = Callable[[Settings], Awaitable[None]]
 
@@ -78,6 +79,7 @@ class Service:
         self.board = Board(self.clock.now)
         self.tally = Tally()
         self.functions = FunctionTally()
+        self.events = EventTally()
         self._exposure = Exposure(settings.auth)
         self.address: tuple[str, int] | None = None
         self.listening = anyio.Event()
@@ -136,13 +138,14 @@ class Service:
 
         Raises PollerError, perhaps in a group, where it cannot start.
         """
-        async with self._engine() as supervisor, anyio.create_task_group() as tasks:
+        async with self._engine() as (supervisor, queues), anyio.create_task_group() as tasks:
             if until_idle is not None:
-                tasks.start_soon(self._stop_when_idle, supervisor, until_idle)
+                tasks.start_soon(self._stop_when_idle, supervisor, queues, until_idle)
             await self._stopping.wait()
             self.board.end()
             async with anyio.create_task_group() as ending:
                 ending.start_soon(self._end_requests)
+                ending.start_soon(queues.stop)
                 await supervisor.stop()
             tasks.cancel_scope.cancel()
         self.stopped.set()
@@ -154,7 +157,7 @@ class Service:
             await self._admission.close()
 
     @asynccontextmanager
-    async def _engine(self) -> AsyncIterator[Supervisor]:
+    async def _engine(self) -> AsyncIterator[tuple[Supervisor, EventQueues]]:
         settings, now = self._settings, self.clock.now
         async with AsyncExitStack() as stack:
             store = await stack.enter_async_context(_open_store(settings.state))
@@ -162,7 +165,10 @@ class Service:
             functions = await stack.enter_async_context(
                 open_functions(now, self._on_output, self.functions, sessions)
             )
-            delivery = self._delivery(store, sessions)
+            opening = open_queues(
+                store, sessions, lambda: self._settings, self.tally, self.events, now=now
+            )
+            queues, delivery = await stack.enter_async_context(opening)
             maker = SpecMaker(sessions, delivery, now=now)
             results, published = Results(), EventMetrics(self.tally, self.board.publishing)
             await stack.enter_async_context(publishing(published, sessions.cloudwatch, now=now))
@@ -172,22 +178,16 @@ class Service:
             streams = TableStreams(sessions, self.board, self._apply_again)
             registry = Registry(store, supervisor, self.board, results, now=now)
             await registry.load()
-            await self._listen(stack, store, registry, delivery, functions)
+            invoking = Invoking(
+                lambda named: functions.find(named, self._settings), queues, now=now
+            )
+            await self._listen(stack, store, registry, delivery, invoking)
             tasks = await stack.enter_async_context(anyio.create_task_group())
             tasks.start_soon(delivery.resend)
-            tasks.start_soon(_keep_saving_results, registry)
+            tasks.start_soon(keep_saving_results, registry)
             stack.callback(tasks.cancel_scope.cancel)
 
-            async def apply(settings: Settings) -> None:
-                settings = streams.resolve(settings)
-                changed = functions.changed(
-                    settings.functions, region_of(settings), concurrency=settings.concurrency
-                )
-                async with changed as targets:
-                    make = partial(maker.spec, settings=settings, targets=targets)
-                    await registry.claim([_claimed(each) for each in settings.mappings], make)
-                streams.wait_for(settings)
-
+            apply = self._applying(functions, maker, registry, queues, streams)
             await apply(settings)
             self._applied.set()
             gc.collect()
@@ -195,9 +195,31 @@ class Service:
             self.board.begin()
             self._apply = apply
             tasks.start_soon(streams.run)
-            yield supervisor
+            yield supervisor, queues
             self._apply = None
-            await _save_results(registry)
+            await save_results(registry)
+
+    def _applying(
+        self,
+        functions: Functions,
+        maker: SpecMaker,
+        registry: Registry,
+        queues: EventQueues,
+        streams: TableStreams,
+    ) -> Apply:
+        async def apply(settings: Settings) -> None:
+            settings = streams.resolve(settings)
+            changed = functions.changed(
+                settings.functions, region_of(settings), concurrency=settings.concurrency
+            )
+            async with changed as targets:
+                make = partial(maker.spec, settings=settings, targets=targets)
+                await registry.claim([_claimed(each) for each in settings.mappings], make)
+                queues.apply(event_functions(settings.functions, targets))
+            self.events.keep(settings.functions.keys() | queues.backlogs.keys())
+            streams.wait_for(settings)
+
+        return apply
 
     async def _listen(
         self,
@@ -205,18 +227,17 @@ class Service:
         store: Store,
         registry: Registry,
         delivery: Delivery,
-        functions: Functions,
+        invoking: Invoking,
     ) -> None:
         host, port = self._settings.listen
-        metrics = Metrics(self.tally, self.board, self.functions, count_kept=store.count_kept)
+        metrics = Metrics(
+            self.tally, self.board, self.functions, self.events, count_kept=store.count_kept
+        )
         around = Surroundings(
             now=self.clock.now,
             function_arn=self._function_arn,
             check_destination=delivery.check,
             file=self._file,
-        )
-        invoking = Invoking(
-            lambda named: functions.find(named, self._settings), None, now=self.clock.now
         )
         app = make_app(
             status_routes(self.board, metrics),
@@ -235,36 +256,13 @@ class Service:
         """By the settings that are in force now."""
         return self._settings.function_arn(function, source_region)
 
-    def _delivery(self, store: Store, sessions: Sessions) -> Delivery:
-        def destination(arn: str) -> Destination:
-            try:
-                region = parse_destination(arn).region
-            except ArnError as error:
-                raise ConfigError(f"failure destination: {error.message}") from None
-            return destination_for(arn, sessions.of(region))
-
-        def failed(failure: Failure) -> None:
-            self.tally.destination_failed(failure, self.clock.now())
-
-        return Delivery(store, destination, on_failed_attempt=failed)
-
-    async def _stop_when_idle(self, supervisor: Supervisor, seconds: Seconds) -> None:
-        await wait_until_idle(supervisor, self.board, self.tally, seconds)
+    async def _stop_when_idle(
+        self, supervisor: Supervisor, queues: EventQueues, seconds: Seconds
+    ) -> None:
+        await wait_until_idle(
+            lambda: supervisor.idle and queues.idle, self.board, self.tally, seconds
+        )
         self.stop()
-
-
-async def _keep_saving_results(registry: Registry) -> None:
-    """Until cancelled."""
-    while True:
-        await anyio.sleep(SAVE_RESULTS_PERIOD)
-        await _save_results(registry)
-
-
-async def _save_results(registry: Registry) -> None:
-    try:
-        await registry.save_results()
-    except StateError as error:
-        log.warning("storing the last results of mappings: %s", error)
 
 
 def _claimed(mapping: MappingSettings) -> Claimed:

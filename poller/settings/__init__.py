@@ -5,6 +5,7 @@ from poller.errors import InvalidConfig
 from .functions import undeclared
 from .loading import load, override
 from .values import (
+    AsyncConfig,
     AuthConfig,
     AwaitedMapping,
     AwsConfig,
@@ -20,6 +21,7 @@ from .values import (
 )
 
 __all__ = [
+    "AsyncConfig",
     "AuthConfig",
     "AwaitedMapping",
     "AwsConfig",

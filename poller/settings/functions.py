@@ -18,6 +18,7 @@ from .nodes import Block, Node
 from .readers import read_entry
 from .schema import RUNTIME_API_EXAMPLE, FunctionEntry, RuntimeApiEntry
 from .values import (
+    AsyncConfig,
     CommandConfig,
     EndpointConfig,
     FunctionConfig,
@@ -33,7 +34,6 @@ PROCESSES_DEFAULT = 10
 
 KINDS = ("handler", "command", "url", "runtime_api", "lambda")  # what runs; exactly one of them
 KINDS_NOT_YET = frozenset({"command"})
-KEYS_NOT_YET = frozenset({"async"})
 KINDS_OF_KEY = {
     "environment": ("handler", "command"),
     "path": ("handler", "command"),
@@ -53,9 +53,8 @@ def read_function(
     if not isinstance(node, Block):
         return [Problem((), "must be a block of keys", f"such as {KINDS[0]}: app.orders.handler")]
     problems = _name_problems(name) + _kind_problems(node)
-    problems += [not_yet((key,)) for key in node.entries if key in KINDS_NOT_YET | KEYS_NOT_YET]
-    known = {key: entry for key, entry in node.entries.items() if key not in KEYS_NOT_YET}
-    entry = read_entry(FunctionEntry, Block(known, node.line, node.nodes, node.depth))
+    problems += [not_yet((key,)) for key in node.entries if key in KINDS_NOT_YET]
+    entry = read_entry(FunctionEntry, node)
     match entry:
         case FunctionEntry():
             problems += _place_problems(entry, folder, environ)
@@ -109,6 +108,7 @@ def _function(
         role=entry.role or _role(account),
         runs=runs,
         line=line,
+        asynchronous=entry.async_ or AsyncConfig(),
     )
 
 

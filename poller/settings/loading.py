@@ -20,6 +20,7 @@ from .addresses import (
     parse_region,
     parse_state,
 )
+from .asynchronous import loop_problems
 from .auth import read_auth
 from .file import ConfigFile
 from .functions import read_function, shared_addresses
@@ -105,7 +106,7 @@ class _Loading:
             state=_state(file, blocks.get("state"), self._folder),
             listen=_listen(file, blocks.get("listen"), auth="auth" in blocks),
             auth=read_auth(file, blocks.get("auth")),
-            functions=_functions(file, declared, self._folder, aws.account_id, self._environ),
+            functions=_functions(file, declared, self._folder, aws, self._environ),
             mappings=(),
             concurrency=_concurrency(file, blocks.get("concurrency")),
         )
@@ -267,17 +268,19 @@ def _declared(file: ConfigFile, node: Node | None) -> Block:
 
 
 def _functions(
-    file: ConfigFile, declared: Block, folder: Path, account: str, environ: Mapping[str, str]
+    file: ConfigFile, declared: Block, folder: Path, aws: AwsConfig, environ: Mapping[str, str]
 ) -> Mapping[str, FunctionConfig]:
     functions: dict[str, FunctionConfig] = {}
     for name, entry in declared.entries.items():
         function = read_function(
-            name, entry.node, entry.line, folder=folder, account=account, environ=environ
+            name, entry.node, entry.line, folder=folder, account=aws.account_id, environ=environ
         )
         match function:
             case FunctionConfig():
                 functions[name] = function
+                problems = loop_problems(function, aws)
             case problems:
-                file.note(*(problem.below("functions", name) for problem in problems))
+                pass
+        file.note(*(problem.below("functions", name) for problem in problems))
     file.note(*(problem.below("functions") for problem in shared_addresses(functions.values())))
     return MappingProxyType(functions)

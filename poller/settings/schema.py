@@ -16,8 +16,10 @@ from poller.wire.arns import ArnError, is_role, parse_function
 from poller.wire.problems import unknown_key
 
 from .addresses import is_loopback, parse_account, parse_address, parse_region, parse_url
+from .asynchronous import read_async
 from .nodes import Block, Node, Scalar
 from .readers import Check, Wrong, block, items, key, number, read_entry, text
+from .values import AsyncConfig
 
 SERVICES = frozenset(
     (
@@ -218,6 +220,7 @@ class FunctionEntry:
     timeout: float | None = key(number(1, 900, float))
     concurrency: int | None = key(number(1, CONCURRENCY_MAX, int))
     role: str | None = key(text(_role))
+    async_: AsyncConfig | None = key(read_async, "async")
     environment: Mapping[str, str] | None = key(block(_variable, text(_without_nul)))
     path: str | None = key(text())
     python: str | None = key(text())

@@ -120,6 +120,17 @@ Runs = HandlerConfig | CommandConfig | EndpointConfig | RuntimeApiConfig | Lambd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AsyncConfig:
+    """How asynchronous invocations are retried; ARNs of who is told what they came to."""
+
+    retries_max: int = 2
+    age_max: Seconds = 21_600
+    on_success: str | None = None
+    on_failure: str | None = None
+    dead_letter: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionConfig:
     """A declared function.  `name` is its key: `orders`, `orders:live`.  `concurrency`: None is
     without limit.  `role`: the ARN that events name as `invokeIdentityArn`."""
@@ -130,6 +141,7 @@ class FunctionConfig:
     role: str
     runs: Runs
     line: int = field(compare=False, repr=False)
+    asynchronous: AsyncConfig = AsyncConfig()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

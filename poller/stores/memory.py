@@ -8,8 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import count, islice
 
-from poller.core.model import Position
+from poller.core.event_steps import (
+    QueuedEvent,
+)
+from poller.core.model import Instant, Position
+from poller.event_queue import AcceptedEvent, Backlog, StoredEvent, Told
 from poller.interfaces import Failure, StoredMapping
+from poller.wire.invocation_records import EventResponse
 
 
 class MemoryStore:
@@ -20,6 +25,7 @@ class MemoryStore:
         self._positions: defaultdict[str, dict[str, Position]] = defaultdict(dict)
         self._pinned: set[str] = set()
         self._failures: dict[int, Failure] = {}
+        self._events: dict[int, StoredEvent] = {}
         self._ids = count(1)
 
     async def positions(self, mapping: str) -> dict[str, Position]:
@@ -72,6 +78,48 @@ class MemoryStore:
 
     async def count_kept(self) -> int:
         return len(self._failures)
+
+    async def add_event(self, event: AcceptedEvent, now: Instant) -> None:
+        state = QueuedEvent(next(self._ids), event.request_id, len(event.payload), now, now)
+        self._events[state.id] = StoredEvent(state, event)
+
+    async def due_events(
+        self, function: str, limit: int, *, by: Instant, held: Collection[int]
+    ) -> tuple[Sequence[QueuedEvent], Instant | None]:
+        rest = sorted(
+            (each.state for each in self._events.values() if each.accepted.function == function),
+            key=lambda event: (event.due_at, event.id),
+        )
+        return first_due([event for event in rest if event.id not in held], limit, by)
+
+    async def event(self, id: int) -> StoredEvent | None:
+        return self._events.get(id)
+
+    async def note_event(
+        self, state: QueuedEvent, response: EventResponse | None = None, told: Told | None = None
+    ) -> None:
+        if stored := self._events.get(state.id):
+            response = response or stored.response
+            self._events[state.id] = replace(stored, state=state, response=response, told=told)
+
+    async def remove_event(self, id: int) -> None:
+        self._events.pop(id, None)
+
+    async def backlogs(self) -> Mapping[str, Backlog]:
+        found: defaultdict[str, Backlog] = defaultdict(Backlog)
+        for stored in self._events.values():
+            event = stored.accepted
+            before = found[event.function]
+            found[event.function] = Backlog(before.events + 1, before.bytes + len(event.payload))
+        return dict(found)
+
+
+def first_due(
+    events: Sequence[QueuedEvent], limit: int, by: Instant
+) -> tuple[Sequence[QueuedEvent], Instant | None]:
+    """Of events in the order in which they are due: those to run, and when the next one is due."""
+    due = [event for event in events[:limit] if event.due_at <= by]
+    return due, next((event.due_at for event in events[len(due) :]), None)
 
 
 def _apart(mapping: StoredMapping) -> StoredMapping:

@@ -8,11 +8,11 @@ the file is sound and records come again, which "at least once" allows.
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from anyio import to_thread
@@ -20,10 +20,12 @@ from anyio import to_thread
 from poller.core.model import Position
 from poller.errors import StateError
 from poller.interfaces import Failure, StoredMapping
+from poller.wire.invocation_records import Notice
 from poller.wire.positions import decode_position, encode_position
 
 from .sqlite_commits import Commits, Statement
-from .sqlite_file import StateFile, explained
+from .sqlite_events import SqliteEvents
+from .sqlite_file import StateFile
 
 KEPT_BYTES_MAX = 16 * 1024 * 1024  # of documents and payloads in one answer, one document at least
 
@@ -31,12 +33,12 @@ SAVE = (
     "INSERT INTO positions VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET position = excluded.position"
 )
 KEEP = (
-    "INSERT INTO failures (mapping, function, shard, destination, document, payload, key, records)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO failures (mapping, function, shard, destination, document, payload, key, records,"
+    " notice) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 KEPT = (
-    "SELECT id, mapping, function, shard, destination, document, payload, key, records"
-    " FROM failures WHERE id > ? ORDER BY id LIMIT ?"
+    "SELECT id, mapping, function, shard, destination, document, payload, key, records,"
+    " notice FROM failures WHERE id > ? ORDER BY id LIMIT ?"
 )
 MAPPINGS = (
     "SELECT uuid, source_arn, function_arn, origin, request, created_at, modified_at, result"
@@ -50,8 +52,6 @@ PUT = (
     " modified_at = excluded.modified_at, result = excluded.result"
 )
 PIN = "UPDATE mappings SET pinned = 1 WHERE uuid = ?"
-
-T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -69,13 +69,11 @@ async def open_sqlite(path: Path) -> AsyncIterator[SqliteStore]:
         await to_thread.run_sync(file.close)
 
 
-class SqliteStore:
+class SqliteStore(SqliteEvents):
     """A `Store`.  Its methods raise StateError and belong to one event loop."""
 
     def __init__(self, file: StateFile) -> None:
-        self._path = file.path
-        self._connection = file.connection
-        self._commits = Commits(file.path, file.connection)
+        super().__init__(file.path, file.connection, Commits(file.path, file.connection))
 
     def finish(self) -> None:
         """Commit what still waits; writes fail from now on."""
@@ -155,6 +153,7 @@ class SqliteStore:
             failure.payload,
             failure.key,
             failure.records,
+            "" if failure.notice is None else msgspec.json.encode(failure.notice).decode(),
         )
         await self._commits.write((KEEP, row))
 
@@ -169,28 +168,31 @@ class SqliteStore:
         ((count,),) = self._rows("SELECT count(*) FROM failures")
         return int(count)
 
-    # Reading.  No program can lock readers out of a file that this process has open.
-
-    def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
-        return self._read(lambda: self._connection.execute(query, values).fetchall())
-
-    def _read(self, fetch: Callable[[], T]) -> T:
-        try:
-            return fetch()
-        except sqlite3.Error as error:
-            raise explained(self._path, error) from error
+    # Reading.
 
     def _fetch_kept(self, limit: int, after: int) -> list[tuple[int, Failure]]:
         found: list[tuple[int, Failure]] = []
         size = 0
         with closing(self._connection.execute(KEPT, (after, limit))) as rows:
-            for id, *members in rows:
-                failure = Failure(*members)
+            for row in rows:
+                failure = self._failure(row)
                 size += len(failure.document) + len(failure.payload)
                 if found and size > KEPT_BYTES_MAX:
                     break
-                found.append((id, failure))
+                found.append((row[0], failure))
         return found
+
+    def _failure(self, row: Sequence[Any]) -> Failure:
+        id, *members, notice = row
+        failure = Failure(*members)
+        if not notice:
+            return failure
+        try:
+            return replace(failure, notice=msgspec.json.decode(notice, type=Notice))
+        except msgspec.DecodeError as error:
+            raise StateError(
+                f"{self._path}, kept document {id}: {error}; delete that row"
+            ) from error
 
     def _decoded(self, mapping: str, shard: str, text: str) -> Position:
         try:

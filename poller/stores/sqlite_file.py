@@ -45,6 +45,17 @@ MIGRATIONS = (
         "ALTER TABLE mappings ADD COLUMN result TEXT NOT NULL DEFAULT ''",
         "UPDATE mappings SET modified_at = created_at",
     ),
+    (
+        """CREATE TABLE events (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, function TEXT NOT NULL, request_id TEXT NOT NULL,
+            accepted_at REAL NOT NULL, due_at REAL NOT NULL, attempts INTEGER NOT NULL,
+            refusals INTEGER NOT NULL, result TEXT NOT NULL, bytes INTEGER NOT NULL,
+            function_arn TEXT NOT NULL, trace_id TEXT NOT NULL, client_context TEXT NOT NULL,
+            told TEXT NOT NULL, response TEXT NOT NULL)""",
+        "CREATE INDEX events_due ON events (function, due_at, id)",
+        "CREATE TABLE event_payloads (id INTEGER PRIMARY KEY, payload BLOB NOT NULL)",
+        "ALTER TABLE failures ADD COLUMN notice TEXT NOT NULL DEFAULT ''",
+    ),
 )
 
 

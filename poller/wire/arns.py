@@ -108,11 +108,16 @@ class DestinationKind(StrEnum):
     SQS = "sqs"
     SNS = "sns"
     S3 = "s3"
+    LAMBDA = "lambda"  # of asynchronous invocations only
+    EVENTS = "events"  # the same
 
 
 @dataclass(frozen=True, slots=True)
 class FailureDestination:
-    """Where failure documents go; the ARN of a bucket has neither region nor account."""
+    """Where failure documents go; the ARN of a bucket has neither region nor account.
+
+    `name`: of a function with its qualifier, if there is one.
+    """
 
     kind: DestinationKind
     arn: str

@@ -78,7 +78,7 @@ def describe_discard(
             "functionError": report.function_error,
         }
     body["version"] = DOCUMENT_VERSION
-    body["timestamp"] = _iso(now, "milliseconds")
+    body["timestamp"] = iso(now, "milliseconds")
     body |= _batch_info(discard, shard, stream_arn)
     return FailureDocument(
         msgspec.json.encode(body).decode(),
@@ -113,8 +113,8 @@ def _batch_info(discard: Discard, shard: str, stream_arn: str) -> dict[str, Any]
             "shardId": shard,
             "startSequenceNumber": records[0].sequence,
             "endSequenceNumber": records[-1].sequence,
-            "approximateArrivalOfFirstRecord": _iso(records[0].arrived_at, precision),
-            "approximateArrivalOfLastRecord": _iso(records[-1].arrived_at, precision),
+            "approximateArrivalOfFirstRecord": iso(records[0].arrived_at, precision),
+            "approximateArrivalOfLastRecord": iso(records[-1].arrived_at, precision),
             "batchSize": len(records),
             "streamArn": stream_arn,
         }
@@ -122,11 +122,16 @@ def _batch_info(discard: Discard, shard: str, stream_arn: str) -> dict[str, Any]
 
 
 def _object_key(mapping_uuid: str, shard: str, now: Instant, object_id: str) -> str:
+    return dated_key(f"{KEY_PREFIX}/{mapping_uuid}/{shard}", now, object_id)
+
+
+def dated_key(folder: str, now: Instant, object_id: str) -> str:
+    """The key of an object in `folder` of a bucket, below its date."""
     date = datetime.fromtimestamp(now, UTC).strftime("%Y/%m/%d/%Y-%m-%dT%H.%M.%S")
-    return f"{KEY_PREFIX}/{mapping_uuid}/{shard}/{date}-{object_id}"
+    return f"{folder}/{date}-{object_id}"
 
 
-def _iso(instant: Instant, precision: str) -> str:
+def iso(instant: Instant, precision: str) -> str:
     """As `2019-11-14T00:38:06.021Z`, or without the fraction; what is finer is cut off."""
     text = datetime.fromtimestamp(instant, UTC).replace(tzinfo=None).isoformat(timespec=precision)
     return text + "Z"

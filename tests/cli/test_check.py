@@ -11,6 +11,7 @@ import yaml
 
 from poller.cli import check
 from poller.settings import HandlerConfig, load
+from poller.settings.asynchronous import AsyncEntry
 from poller.settings.auth import AuthEntry
 from poller.settings.loading import KEYS
 from poller.settings.readers import keys_of
@@ -64,7 +65,7 @@ def test_the_annotated_config_has_every_setting() -> None:
             "Tags",
         }
     }
-    entries = (AwsEntry, AuthEntry, FunctionEntry, RuntimeApiEntry)
+    entries = (AsyncEntry, AwsEntry, AuthEntry, FunctionEntry, RuntimeApiEntry)
     of_blocks = {key for entry in entries for key in keys_of(entry)}
     keys = {*KEYS, *of_blocks, *of_streams_and_queues}
     assert {key for key in keys if f"{key}:" not in text} == set()

@@ -17,6 +17,7 @@ from poller.core.model import LaneMarks, Position
 from poller.interfaces import Failure, Store, StoredMapping
 from poller.stores.memory import MemoryStore
 from poller.stores.sqlite import open_sqlite
+from poller.wire.invocation_records import Notice
 
 Open = Callable[[Path], AbstractAsyncContextManager[Store]]
 
@@ -40,6 +41,7 @@ FAILURE = Failure(
     key="aws/lambda/x",
     records=3,
 )
+NOTICE = Notice("request", "arn", False, "Root=1", True, (("RequestID", "String", "é"),))
 FULL = Position("3", 1_700_000_000.5, (LaneMarks(2, ("5", None)), LaneMarks(1, ("4",))), True)
 
 
@@ -180,7 +182,8 @@ async def test_kept_failures_can_be_gone_through_in_parts(store: Store) -> None:
 
 
 async def test_kept_failures_come_oldest_first_and_whole(store: Store) -> None:
-    failures = [replace(FAILURE, key=str(number)) for number in range(5)]
+    failures = [replace(FAILURE, key=str(number)) for number in range(4)]
+    failures.append(replace(FAILURE, mapping="", shard="", notice=NOTICE))
     for failure in failures:
         await store.keep(failure)
 

@@ -24,6 +24,7 @@ from poller.control.status import status_routes
 from poller.core.steps import Fetched
 from poller.errors import PollerError
 from poller.observe.board import Board
+from poller.observe.event_counts import EventTally
 from poller.observe.function_counts import FunctionTally
 from poller.observe.metrics import Metrics
 from poller.observe.tally import Tally
@@ -53,7 +54,9 @@ class Service:
         )
         look = snapshot(unsettled=1, oldest=NOW - 12.5)
         self.board.register(SHARD, snapshot=lambda: look, deadline=lambda: NOW)
-        self.routes = status_routes(self.board, Metrics(self.tally, self.board, self.functions))
+        self.routes = status_routes(
+            self.board, Metrics(self.tally, self.board, self.functions, EventTally())
+        )
         self.address = ("", 0)
 
     @asynccontextmanager

@@ -11,6 +11,7 @@ import pytest
 from poller.core.lifecycle import State
 from poller.observe.board import Board
 from poller.observe.counters import COUNTERS
+from poller.observe.event_counts import EventTally
 from poller.observe.function_counts import FunctionTally
 from poller.observe.metrics import Metrics
 from poller.observe.tally import Tally
@@ -41,7 +42,9 @@ def exposed() -> Mapping[str, frozenset[str]]:
     async def none_kept() -> int:
         return 0
 
-    metrics = Metrics(Tally(), Board(lambda: 0.0), FunctionTally(), count_kept=none_kept)
+    metrics = Metrics(
+        Tally(), Board(lambda: 0.0), FunctionTally(), EventTally(), count_kept=none_kept
+    )
     asyncio.run(metrics.expose(""))
     return {
         family.name + suffix: frozenset(getattr(family, "_labelnames", ()))

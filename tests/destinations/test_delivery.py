@@ -212,7 +212,9 @@ async def test_a_lane_waits_while_a_document_can_be_neither_sent_nor_kept(
 
     assert now() >= scene.store.works_at
     assert await scene.kept() == [FAILURE]
-    assert "cannot be kept, so shard-1 waits: state.db: no room" in caplog.text
+    assert (
+        "about 3 records of shard-1 cannot be kept, so that waits: state.db: no room" in caplog.text
+    )
 
 
 @pytest.mark.parametrize("state_works", [True, False])

@@ -41,7 +41,7 @@ async def session(url: str) -> AsyncIterator[AwsSession]:
 
 async def send(url: str, arn: str, failure: Failure = FAILURE) -> None:
     async with session(url) as opened:
-        await destination_for(arn, opened).send(replace(failure, destination=arn))
+        await destination_for(arn, lambda _: opened).send(replace(failure, destination=arn))
 
 
 def bodies(url: str, queue_url: str) -> list[str]:
@@ -95,7 +95,7 @@ async def test_a_bucket_gets_the_document_with_its_payload(
 @pytest.mark.parametrize("arn", [QUEUE, TOPIC, BUCKET])
 async def test_what_is_missing_is_to_be_created(arn: str, moto_url: str) -> None:
     with pytest.raises(
-        DestinationError, match=f"^{arn}: .*; create it, or name another one as OnFailure[^\n]*$"
+        DestinationError, match=f"^{arn}: .*; create it, or name another one as destination[^\n]*$"
     ):
         await send(moto_url, arn)
 
@@ -104,7 +104,7 @@ async def test_what_is_missing_is_to_be_created(arn: str, moto_url: str) -> None
 async def test_what_is_missing_is_found_to_be_so_without_sending(arn: str, moto_url: str) -> None:
     async with session(moto_url) as opened:
         with pytest.raises(DestinationError, match=f"^{arn}: .*; create it, or name another"):
-            await destination_for(arn, opened).check()
+            await destination_for(arn, lambda _: opened).check()
 
 
 @pytest.mark.parametrize("server", ["moto_url", "ministack_url"])
@@ -116,7 +116,7 @@ async def test_what_is_there_is_found(server: str, request: pytest.FixtureReques
 
     async with session(url) as opened:
         for arn in (queue.arn, topic, f"arn:aws:s3:::{queue.name}"):
-            await destination_for(arn, opened).check()
+            await destination_for(arn, lambda _: opened).check()
 
 
 async def test_a_document_too_large_for_a_topic_is_an_error(moto_url: str) -> None:
@@ -181,7 +181,7 @@ async def test_an_error_does_not_show_credentials(moto_url: str) -> None:
         settings = AwsSettings(region="us-east-1", endpoint_url=proxy.url)
         async with AwsSession(settings) as opened:
             with pytest.raises(DestinationError) as refusal:
-                await destination_for(BUCKET, opened).send(FAILURE)
+                await destination_for(BUCKET, lambda _: opened).send(FAILURE)
 
     assert "test" not in str(refusal.value)
 
@@ -192,7 +192,8 @@ async def test_an_error_does_not_show_credentials(moto_url: str) -> None:
         f"{QUEUE}.fifo",
         f"{TOPIC}.fifo",
         "kafka://failed",
-        f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:failed",
+        f"arn:aws:kinesis:us-east-1:{ACCOUNT}:stream/failed",
+        "failed",
         "arn:aws:s3:::",
         "",
     ],
@@ -200,4 +201,4 @@ async def test_an_error_does_not_show_credentials(moto_url: str) -> None:
 async def test_what_cannot_be_a_destination_is_refused_before_anything_is_sent(arn: str) -> None:
     async with session("http://127.0.0.1:9") as opened:
         with pytest.raises(ConfigError, match=r"^failure destination: [^\n]*; use a"):
-            destination_for(arn, opened)
+            destination_for(arn, lambda _: opened)

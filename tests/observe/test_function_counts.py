@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from poller.interfaces import Errored, NotReached, Ran, Reply
 from poller.observe.board import Board
+from poller.observe.event_counts import EventTally
 from poller.observe.function_counts import FunctionCounts, FunctionTally
 from poller.observe.metrics import Metrics
 from poller.observe.tally import Tally
@@ -63,7 +64,7 @@ async def test_metrics_have_a_series_for_each_function_and_name_those_of_lambda(
         orders.ended(reply, 2.0)
     tally.of("jobs:live").began()
     orders.began()
-    body, _ = await Metrics(Tally(), Board(Time().now), tally).expose("")
+    body, _ = await Metrics(Tally(), Board(Time().now), tally, EventTally()).expose("")
     families = {family.name: family for family in parse_text(body.decode())}
     mine = [name for name in families if name.startswith("poller_function_")]
     values = {

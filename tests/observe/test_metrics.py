@@ -15,6 +15,8 @@ from poller.core.steps import Fetched, Invoke, Invoked, InvokeMessages, Ticked
 from poller.errors import StateError
 from poller.interfaces import Failure
 from poller.observe.board import Board
+from poller.observe.event_counts import EventTally
+from poller.observe.event_metrics import event_metrics
 from poller.observe.function_counts import FunctionTally
 from poller.observe.function_metrics import function_metrics
 from poller.observe.metrics import Metrics
@@ -24,7 +26,9 @@ from tests.observe.values import NOW, QUEUE, SHARD, Time, answer, batch, message
 OPENMETRICS = "application/openmetrics-text; version=1.0.0,text/plain;version=0.0.4;q=0.5"
 OF_SHARD = {"mapping": SHARD.mapping, "function": "orders", "shard": SHARD.shard}
 OF_QUEUE = {"mapping": QUEUE.mapping, "function": "jobs", "shard": ""}
-OF_FUNCTIONS = {family.name for family in function_metrics(FunctionTally())}
+OF_FUNCTIONS = {
+    family.name for family in (*function_metrics(FunctionTally()), *event_metrics(EventTally()))
+}
 OF_STREAM = {"mapping": SHARD.mapping, "function": "orders"}
 
 
@@ -34,7 +38,8 @@ class Watched:
     def __init__(self) -> None:
         self.tally, self.functions = Tally(), FunctionTally()
         self.board = Board(Time().now)
-        self.metrics = Metrics(self.tally, self.board, self.functions)
+        self.events = EventTally()
+        self.metrics = Metrics(self.tally, self.board, self.functions, self.events)
         for unit in (SHARD, QUEUE):
             self.board.add_mapping(
                 unit.mapping,
@@ -210,8 +215,12 @@ async def test_kept_documents_are_counted_where_the_store_can_tell() -> None:
         raise StateError("poller.db is locked")
 
     board = Board(Time().now)
-    body, _ = await Metrics(Tally(), board, FunctionTally(), count_kept=seven).expose("")
+    body, _ = await Metrics(Tally(), board, FunctionTally(), EventTally(), count_kept=seven).expose(
+        ""
+    )
     assert b"\npoller_kept_failures 7.0\n" in body
-    body, _ = await Metrics(Tally(), board, FunctionTally(), count_kept=locked).expose("")
+    body, _ = await Metrics(
+        Tally(), board, FunctionTally(), EventTally(), count_kept=locked
+    ).expose("")
     assert b"poller_kept_failures" not in body
     assert b"poller_build_info{" in body

@@ -563,7 +563,20 @@ def test_every_key_of_a_handler_is_kept(folder: Path) -> None:
          [": has handler and command; keep one of them",
           ".command: command is not supported yet; remove it"]),
         ("{command: [x]}", [".command: command is not supported yet; remove it"]),
-        ("{url: http://h, async: {}}", [".async: async is not supported yet; remove it"]),
+        ("{url: http://h, async: 3}", [".async: must be a block of keys, not a number"]),
+        ("{url: http://h, async: {MaximumRetryAttempts: 3, MaximumEventAgeInSeconds: 59, x: 1}}",
+         [".async.MaximumRetryAttempts: must be a whole number from 0 to 2, not 3",
+          ".async.MaximumEventAgeInSeconds: must be a whole number from 60 to 21600, not 59",
+          ".async.x: unknown key; known here: DeadLetter, MaximumEventAgeInSeconds, "
+          "MaximumRetryAttempts, OnFailure, OnSuccess"]),
+        ("{url: http://h, async: {OnSuccess: 'arn:aws:s3:::done', OnFailure: failed}}",
+         [".async.OnSuccess: a bucket can be the destination of failures only; use an SQS queue, "
+          "an SNS topic, a Lambda function or an event bus",
+          '.async.OnFailure: "failed" is not the ARN of a destination; use an SQS queue, an SNS '
+          "topic, a Lambda function, an event bus or an S3 bucket"]),
+        ("{url: http://h, async: {DeadLetter: 'arn:aws:s3:::dead'}}",
+         ['.async.DeadLetter: "arn:aws:s3:::dead" cannot be a dead-letter queue; use a standard '
+          "SQS queue or SNS topic, or name it as OnFailure"]),
         ("{url: http://h, handlr: a.b}", [".handlr: unknown key; did you mean handler?"]),
         ("{url: http://h, timeout: 0}", [".timeout: must be a number from 1 to 900, not 0"]),
         ("{url: http://h, timeout: 901}", [".timeout: must be a number from 1 to 900, not 901"]),
