@@ -6,16 +6,17 @@ and kept in `.containers/`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.containers.podman import podman
+from tests.containers.podman import Failed, installed, podman
 from tests.npm.install import Unavailable
 
 HERE = Path(__file__).resolve().parent
@@ -43,10 +44,14 @@ def base() -> str:
     """An image with Python and its venv.  Raises Unavailable."""
     if given := os.environ.get("CONTAINER_BASE"):
         return given
+    installed()
     packed = CACHE / f"{SUITE}.tar"
     if not packed.exists():
         _bootstrap(packed)
-    podman("import", "--quiet", packed, BASE, timeout=BUILD_TIMEOUT)
+    try:
+        podman("image", "exists", BASE)  # importing it again would build everything anew
+    except Failed:
+        podman("import", "--quiet", packed, BASE, timeout=BUILD_TIMEOUT)
     return BASE
 
 
@@ -55,22 +60,27 @@ def _bootstrap(packed: Path) -> None:
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         root = Path(folder) / "root"
         include = "--include=ca-certificates,python3,python3-venv"
-        _run("debootstrap", "--variant=minbase", include, SUITE, str(root))
+        run("debootstrap", "--variant=minbase", include, SUITE, str(root))
         for name in LEFT_OUT:
             for path in (root / name).iterdir():
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                shutil.rmtree(path) if _is_folder(path) else path.unlink()
         unfinished = Path(folder) / "root.tar"
-        _run("tar", "-C", str(root), "-cf", str(unfinished), ".")
+        run("tar", "-C", str(root), "-cf", str(unfinished), ".")
         unfinished.rename(packed)
 
 
-def _run(*command: str) -> None:
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def run(*command: str) -> None:
+    """Raises Unavailable with the last line that it printed, if it fails."""
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=BUILD_TIMEOUT, check=False
     )
     if done.returncode != 0:
         reason = (done.stdout + done.stderr).strip().rpartition("\n")[2]
-        raise Unavailable(f"{command[0]} of {SUITE} failed: {reason}")
+        raise Unavailable(f"{' '.join(command)} failed: {reason}")
 
 
 @functools.cache
@@ -86,23 +96,29 @@ def function() -> str:
 
 
 def _built(image: str, folder: Path, recipe: Path) -> str:
-    with tempfile.TemporaryDirectory() as temporary:
-        settings = Path(temporary) / "pip.conf"
-        found = pip_settings()
-        lines = [f"{key} = {value}" for key, value in found.items()]
-        settings.write_text("\n".join(["[global]", *lines, ""]))
-        own = [f"--volume={found['cert']}:{found['cert']}:ro"] if "cert" in found else []
+    with build_options() as options:
         podman(
-            *("build", "--quiet", "--format=docker", f"--build-arg=BASE={base()}"),
-            *(f"--secret=id=pip,src={settings}", *own, f"--file={recipe}", f"--tag={image}"),
-            folder,
+            *("build", "--quiet", "--format=docker", f"--build-arg=BASE={base()}", *options),
+            *(f"--file={recipe}", f"--tag={image}", folder),
             timeout=BUILD_TIMEOUT,
         )
     return image
 
 
+@contextlib.contextmanager
+def build_options() -> Iterator[tuple[str, ...]]:
+    """What lets the pip of a build find packages where this machine's does."""
+    found = pip_settings()
+    with tempfile.TemporaryDirectory() as temporary:
+        settings = Path(temporary) / "pip.conf"
+        lines = [f"{key} = {value}" for key, value in found.items()]
+        settings.write_text("\n".join(["[global]", *lines, ""]))
+        own = [f"--volume={found['cert']}:{found['cert']}:ro"] if "cert" in found else []
+        yield (f"--secret=id=pip,src={settings}", *own)
+
+
 def pip_settings() -> Mapping[str, str]:
-    """Where and how pip finds packages on this machine, for the pip of a build."""
+    """Where and how pip finds packages on this machine, as options of its configuration."""
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
     )

@@ -6,11 +6,13 @@ block with its anonymous volumes.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import uuid
@@ -21,7 +23,9 @@ from typing import Any
 
 from tests.npm.install import Unavailable
 
-PACKAGES = ("podman", "buildah", "debootstrap", "runc")
+PROGRAMS = ("podman", "buildah", "debootstrap", "runc")
+NETWORK_PROGRAMS = ("netavark", "aardvark-dns", "iptables")  # of containers that reach each other
+LIBRARIES = ("/usr/lib/podman", "/usr/libexec/podman", "/usr/sbin")
 INSTALL_TIMEOUT = 900.0
 COMMAND_TIMEOUT = 120.0
 LIFETIME = 600  # seconds after which podman ends a container whose test has been killed
@@ -31,11 +35,13 @@ MARK = "POLLER_TEST_RUN"  # an environment variable by which the processes of a 
 SETTINGS = """
 [containers]
 default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
-netns = "host"
+netns = "{network}"
 [engine]
 {runtime}
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+[network]
+network_backend = "netavark"
 """
 HARDENED = (
     "--read-only",
@@ -46,30 +52,37 @@ HARDENED = (
 
 
 @functools.cache
-def installed() -> Path:
-    """The settings file that goes with podman, which is installed first.  Raises Unavailable."""
+def installed(network: str = "host") -> Path:
+    """The settings file that goes with podman, which is installed first.  Raises Unavailable.
+
+    `network`: what containers are in unless they say otherwise; "bridge" is one of their own.
+    """
     if os.geteuid() != 0:
         raise Unavailable("containers are built and run as root, which this is not")
-    if not all(map(shutil.which, PACKAGES)):
-        _install()
+    _have(*PROGRAMS, *(NETWORK_PROGRAMS if network == "bridge" else ()))
     runtime = 'runtime = "runc"' if shutil.which("runc") else ""
     with tempfile.NamedTemporaryFile("w", prefix="containers-", suffix=".conf", delete=False) as to:
-        to.write(SETTINGS.format(runtime=runtime))
+        to.write(SETTINGS.format(runtime=runtime, network=network))
+    atexit.register(Path(to.name).unlink)
     return Path(to.name)
 
 
-def _install() -> None:
+def _have(*programs: str) -> None:
+    """Install what is missing; every program is in a package of its name."""
+    path = os.pathsep.join((os.environ["PATH"], *LIBRARIES))
+    missing = [program for program in programs if not shutil.which(program, path=path)]
+    if not missing:
+        return
     if shutil.which("apt-get") is None:
-        raise Unavailable(f"needs {', '.join(PACKAGES)}, and there is no apt-get to install them")
+        raise Unavailable(f"needs {', '.join(missing)}, and there is no apt-get to install them")
     apt = ("apt-get", "-o", "DPkg::Lock::Timeout=600", "--quiet=2")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (
         (*apt, "update"),
-        (*apt, "install", "--yes", "--no-install-recommends", *PACKAGES),
+        (*apt, "install", "--yes", "--no-install-recommends", *missing),
     ):
         done = subprocess.run(
             command,
-            env=environment,
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
             capture_output=True,
             text=True,
             timeout=INSTALL_TIMEOUT,
@@ -77,7 +90,7 @@ def _install() -> None:
         )
         if done.returncode != 0:
             reason = done.stderr.strip().rpartition("\n")[2]
-            raise Unavailable(f"{' '.join(PACKAGES)} cannot be installed: {reason}")
+            raise Unavailable(f"{', '.join(missing)} cannot be installed: {reason}")
 
 
 def podman(*arguments: str | Path, timeout: float = COMMAND_TIMEOUT) -> str:
@@ -132,6 +145,10 @@ class Container:
         """End it at once, as a crash would."""
         podman("kill", "--signal", "KILL", self.name)
         self.wait()
+
+    def crash(self) -> None:
+        """Have its first process end at once, unknown to podman, which may start it again."""
+        os.kill(int(podman("inspect", "--format={{.State.Pid}}", self.name)), signal.SIGKILL)
 
     def wait(self) -> int:
         return int(podman("wait", self.name))

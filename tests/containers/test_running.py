@@ -51,6 +51,15 @@ class Scene:
     state: str
     function: dict[str, Any]
     port: int = field(default_factory=free_port)
+    runtime_port: int = field(default_factory=free_port)
+
+    def made(self) -> Scene:
+        for name in ("config", "seen"):
+            (self.folder / name).mkdir()
+        (self.folder / "seen").chmod(0o777)  # the users of the images are no users of this machine
+        self.write_config()
+        self.produce()
+        return self
 
     def write_config(self) -> None:
         config = {
@@ -67,9 +76,6 @@ class Scene:
                 }
             ],
         }
-        for name in ("config", "seen"):
-            (self.folder / name).mkdir()
-        (self.folder / "seen").chmod(0o777)  # the users of the images are no users of this machine
         (self.folder / "config" / "poller.yaml").write_text(yaml.safe_dump(config))
 
     @contextlib.contextmanager
@@ -82,6 +88,17 @@ class Scene:
         )
         listen = f"--env=POLLER_LISTEN=127.0.0.1:{self.port}"
         with container(image, options=(*mounts, *ENVIRONMENT, listen)) as running:
+            yield running
+
+    @contextlib.contextmanager
+    def runtime(self, image: str) -> Iterator[Container]:
+        """The function in a container of its own, started again whenever it ends."""
+        options = (
+            f"--volume={self.folder / 'seen'}:/seen",
+            f"--env=AWS_LAMBDA_RUNTIME_API=127.0.0.1:{self.runtime_port}",
+            "--restart=always",
+        )
+        with container(image, options=options) as running:
             yield running
 
     def produce(self) -> None:
@@ -114,10 +131,15 @@ def scene(tmp_path: Path, poller_image: str, ministack_url: str) -> Iterator[Sce
     """With a function in poller's own container."""
     function = {"handler": "app.handler", "path": "/var/task", "concurrency": 2}
     with volume() as state:
-        made = Scene(ministack_url, new_stream(ministack_url, 2), tmp_path, state, function)
-        made.write_config()
-        made.produce()
-        yield made
+        yield Scene(ministack_url, new_stream(ministack_url, 2), tmp_path, state, function).made()
+
+
+@pytest.fixture
+def beside(scene: Scene) -> Scene:
+    """With the function in containers of its own."""
+    scene.function = {"runtime_api": f"127.0.0.1:{scene.runtime_port}"}
+    scene.write_config()
+    return scene
 
 
 def test_a_stopped_container_has_drained_and_the_next_one_goes_on_where_it_was(
@@ -172,3 +194,35 @@ def test_what_the_children_of_a_function_leave_behind_is_reaped(
 
         eventually(lambda: zombies() == 0)
         assert running.stop() == 0
+
+
+def test_a_lambda_image_beside_poller_is_fed_and_drained(
+    beside: Scene, poller_image: str, function_image: str
+) -> None:
+    with beside.runtime(function_image), beside.runtime(function_image):
+        with beside.poller(poller_image) as first:
+            beside.wait_for(RECORDS // 8)
+            assert first.stop() == 0
+            assert first.processes() == []
+        drained = beside.seen()
+        assert len(drained) < RECORDS
+        with beside.poller(poller_image) as second:
+            beside.wait_for(RECORDS)
+            assert second.stop() == 0
+
+    assert set(Counter(beside.seen()).values()) == {1}
+    assert in_order(beside.seen())
+
+
+def test_a_lambda_image_that_crashes_in_the_middle_of_batches_loses_nothing(
+    beside: Scene, poller_image: str, function_image: str
+) -> None:
+    with beside.runtime(function_image) as runtime, beside.poller(poller_image) as running:
+        for crash in range(1, 4):
+            beside.wait_for(crash * RECORDS // 8)
+            runtime.crash()
+        beside.wait_for(RECORDS)
+        assert running.stop() == 0
+
+    assert len(set(beside.seen())) == RECORDS
+    assert in_order(beside.seen())

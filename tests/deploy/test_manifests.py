@@ -10,7 +10,7 @@ import yaml
 
 from poller import __version__
 from poller.settings import load
-from tests.deploy.manifests import CHART, KUBERNETES, configs, documents, workloads
+from tests.deploy.manifests import CHART, DEPLOY, KUBERNETES, configs, documents, workloads
 
 ENVIRONMENT = {"POLLER_TOKEN": "a-token-that-is-long-enough-for-all"}
 STATE = "/var/lib/poller"
@@ -25,6 +25,7 @@ CONFIGS = [
         for path in KUBERNETES
         for text in configs(documents(path.read_text()))
     ),
+    pytest.param((DEPLOY / "compose" / "poller.yaml").read_text(), id="compose"),
 ]
 
 
