@@ -19,8 +19,8 @@ WORKERS ?= 2
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: bugs conformance help demo test test-slow test-container test-deploy lint format bench lock \
-	clean
+.PHONY: bugs conformance help demo test test-slow test-container test-deploy test-ric lint format \
+	bench lock clean
 
 help:  ## Say what the targets do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,12 @@ test-container: $(VENV)/dev.stamp  ## Build the image and run it (minutes; as ro
 
 test-deploy: $(VENV)/dev.stamp  ## Check deploy/ with the tools it is for (minutes; needs Go)
 	@$(BIN)/pytest -m deploy tests/deploy $(ARGS)
+
+test-ric: $(VENV)/dev.stamp  ## Build AWS's runtime client for Node (minutes) and test with it
+	@$(BIN)/python -m tests.npm.install
+	@if $(BIN)/python -m tests.ric.install; then $(BIN)/pytest -k official_node \
+		tests/targets/test_runtime_clients.py tests/outside/test_runtime_api.py $(ARGS); \
+	else test $$? -eq 3; fi
 
 lint: $(VENV)/dev.stamp  ## Check style, types and layers
 	$(BIN)/ruff check
@@ -72,8 +78,8 @@ lock: $(VENV)/bin/python  ## Resolve the dependencies of pyproject.toml anew
 		-o deploy/image/requirements.lock
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) .npm .emulator .containers .deploy build dist .mypy_cache .ruff_cache .hypothesis \
-		.import_linter_cache
+	rm -rf $(VENV) .npm .emulator .ric .containers .deploy build dist .mypy_cache .ruff_cache \
+		.hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

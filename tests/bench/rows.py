@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tests.bench import core, engine, filters, floor, parts
+from tests.bench import core, engine, filters, floor, parts, runtimes
 from tests.bench.sampling import Sample
 
 FLOOR = "floor: orjson and dicts"
@@ -51,4 +51,5 @@ ROWS = (
     Row("SQS filter alone", "message", filters.sqs),
     Row(AIOBOTOCORE_CALL, "call", parts.aiobotocore_call),
     Row("one call of the lean client", "call", parts.lean_call, AIOBOTOCORE_CALL),
+    Row("an invocation on a runtime", "invocation", runtimes.on_a_runtime, AIOBOTOCORE_CALL),
 )

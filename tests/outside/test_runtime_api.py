@@ -111,9 +111,9 @@ def test_runtimes_of_every_language_are_fed_by_streams_and_queues(ministack_url:
     assert of_node["invokedFunctionArn"] == FUNCTION_ARN.format("node")
 
 
-@pytest.mark.parametrize("language", ["python", "node", "c"])
+@pytest.mark.parametrize("language", starting.LANGUAGES)
 def test_a_runtime_killed_in_the_middle_of_a_batch_is_a_retry_and_nothing_is_lost(
-    ministack_url: str, language: str
+    ministack_url: str, language: Callable[[], Command]
 ) -> None:
     stream, port, held = new_stream(ministack_url), free_port(), threading.Event()
 
@@ -129,7 +129,7 @@ def test_a_runtime_killed_in_the_middle_of_a_batch_is_a_retry_and_nothing_is_los
         from_stream(stream, "orders", BatchSize=3, MaximumRetryAttempts=1),
     )
     with function(deliveries) as stub, watched(settings) as running, ExitStack() as runtimes:
-        start = LANGUAGES[language]()
+        start = language()
         (pid,) = runtimes.enter_context(forwarding(start, port, stub, "orders"))
         stub.wait(lambda: deliveries.count("orders") == 1)
         os.kill(pid, signal.SIGKILL)

@@ -60,9 +60,13 @@ static const char *header(const char *name, char *value, size_t size, const char
 /* One request; its reply is in `head` and `body`. */
 static void call(int peer, const char *start, const char *data, size_t length) {
     char number[32];
-    size_t read_bytes = 0;
-    send_all(peer, start, strlen(start));
-    send_all(peer, data, length);
+    size_t read_bytes = 0, start_length = strlen(start);
+    /* In one piece: two small ones wait for a delayed acknowledgement. */
+    char *request = malloc(start_length + length + 1);
+    memcpy(request, start, start_length);
+    memcpy(request + start_length, data, length);
+    send_all(peer, request, start_length + length);
+    free(request);
     char *end = NULL;
     while (end == NULL) {
         if (read_bytes + 1 >= HEAD_MAX) fail("a head that long");

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ric.install import CLIENT, NATIVE
 from tests.servers import LEASH
 
 HERE = Path(__file__).resolve().parent
@@ -38,12 +39,19 @@ def node() -> Command:
     return [_program("node"), str(HERE / "bootstrap.mjs"), str(HERE / "handlers.mjs")]
 
 
+def official_node() -> Command:
+    """aws-lambda-ric, AWS's own client."""
+    if not NATIVE.exists():
+        pytest.skip("aws-lambda-ric is not built; make test-ric does that")
+    return [_program("node"), str(CLIENT), "handlers.handler"]
+
+
 def compiled() -> Command:
     """A bootstrap in C."""
     return [str(_built())]
 
 
-LANGUAGES: list[Callable[[], Command]] = [python, node, compiled]
+LANGUAGES: list[Callable[[], Command]] = [python, node, official_node, compiled]
 
 
 @contextlib.contextmanager
