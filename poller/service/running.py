@@ -54,6 +54,7 @@ from .saving import keep_saving_results, save_results
 from .sessions import Sessions
 from .specs import SpecMaker
 from .table_streams import TableStreams
+from .tracing import traced
 
 log = logging.getLogger("poller.service")
 
@@ -126,10 +127,12 @@ class Service:
         if settings.aws != current.aws:
             # The ARNs of functions, and with them the identity of mappings, may follow from it.
             raise ConfigError("aws has changed, which needs a restart")
-        for name in ("listen", "state"):
+        for name in ("listen", "state", "tracing"):
             if getattr(settings, name) != getattr(current, name):
                 log.warning("%s has changed, which needs a restart", name)
-        settings = replace(settings, listen=current.listen, state=current.state)
+        settings = replace(
+            settings, listen=current.listen, state=current.state, tracing=current.tracing
+        )
         check_still_limited(settings)
         return settings
 
@@ -174,6 +177,7 @@ class Service:
             await stack.enter_async_context(publishing(published, sessions.cloudwatch, now=now))
             observers = (self.tally, Decisions(), Advice(), results, published)
             shared = Shared(self.clock, store, self.board, observers)
+            shared = await stack.enter_async_context(traced(shared, settings.tracing))
             supervisor = await stack.enter_async_context(Supervisor(shared))
             streams = TableStreams(sessions, self.board, self._apply_again)
             registry = Registry(store, supervisor, self.board, results, now=now)

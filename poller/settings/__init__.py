@@ -18,6 +18,7 @@ from .values import (
     RuntimeApiConfig,
     Settings,
     Template,
+    TracingConfig,
 )
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "RuntimeApiConfig",
     "Settings",
     "Template",
+    "TracingConfig",
     "load",
     "override",
     "undeclared",

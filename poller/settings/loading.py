@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from poller.core.model import Instant
 from poller.errors import ConfigError, InvalidConfig
-from poller.wire.problems import Problem, not_yet, unknown_key
+from poller.wire.problems import Problem, unknown_key
 
 from .addresses import (
     LISTEN_DEFAULT,
@@ -28,12 +28,12 @@ from .mappings import read_mappings
 from .nodes import Block, Node, Scalar
 from .readers import number, read_entry
 from .schema import CONCURRENCY_MAX, AwsEntry
+from .tracing import read_tracing
 from .values import AwsConfig, FunctionConfig, MappingSettings, Settings, Template
 
 ACCOUNT_DEFAULT = "000000000000"
 
-KEYS = ("aws", "state", "listen", "auth", "concurrency", "functions", "mappings")
-KEYS_NOT_YET = ("tracing",)
+KEYS = ("aws", "state", "listen", "auth", "tracing", "concurrency", "functions", "mappings")
 REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 
@@ -109,6 +109,7 @@ class _Loading:
             functions=_functions(file, declared, self._folder, aws, self._environ),
             mappings=(),
             concurrency=_concurrency(file, blocks.get("concurrency")),
+            tracing=read_tracing(file, blocks.get("tracing"), self._environ),
         )
         if self._template is not None:
             return self._joined(self._template, settings, blocks, declared)
@@ -171,9 +172,7 @@ def _blocks(file: ConfigFile) -> dict[str, Node]:
         file.note(Problem((), "the file must have keys, such as functions: and mappings:"))
         return {}
     for key in file.root.entries:
-        if key in KEYS_NOT_YET:
-            file.note(not_yet((key,)))
-        elif key not in KEYS:
+        if key not in KEYS:
             file.note(unknown_key((key,), KEYS))
     return {
         key: entry.node

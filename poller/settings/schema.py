@@ -59,7 +59,7 @@ RESERVED_HEADERS = frozenset(
 
 _HANDLER = re.compile(r"[^\s.]+(?:\.[^\s.]+)*\.[A-Za-z_][A-Za-z0-9_]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -164,14 +164,14 @@ def _variable(name: str) -> str:
 
 
 def _header(name: str) -> str:
-    if not _HEADER.fullmatch(name):
+    if not HEADER_NAME.fullmatch(name):
         raise ValueError("is no name of a header")
     if name.lower() in RESERVED_HEADERS:
         raise ValueError("is set by poller; remove it")
     return name
 
 
-def _header_value(text: str) -> str:
+def header_value(text: str) -> str:
     if _CONTROL.search(text):
         raise ValueError("has a control character; a header is one line")
     return text
@@ -225,4 +225,4 @@ class FunctionEntry:
     path: str | None = key(text())
     python: str | None = key(text())
     memory: int | None = key(number(128, 10_240, int))
-    headers: Mapping[str, str] | None = key(block(_header, text(_header_value)))
+    headers: Mapping[str, str] | None = key(block(_header, text(header_value)))

@@ -176,13 +176,27 @@ class AwaitedMapping:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TracingConfig:
+    """Where spans go.  `ratio`: how many of the traces that begin here are recorded;
+    `parent_based`: the others are where what they go on with is.  `resource`: attributes of this
+    process, beside those of the environment."""
+
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    ratio: float
+    parent_based: bool
+    resource: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """A whole config, with the template that goes with it.
 
     `state`: `sqlite:` and an absolute path.  `listen`: host and port.  `auth`: None where nothing
     is said, which is enough on loopback.  `concurrency`: most invocations of all functions
-    together; None is without limit.  `notes`: lines that are worth reading though nothing is wrong.
-    `warnings`: lines about what is probably not meant, which a mapping that runs says itself.
+    together; None is without limit.  `tracing`: None records nothing.  `notes`: lines that
+    are worth reading though nothing is wrong.  `warnings`: lines about what is probably not meant,
+    which a mapping that runs says itself.
     """
 
     aws: AwsConfig
@@ -192,6 +206,7 @@ class Settings:
     mappings: tuple[MappingSettings, ...]
     auth: AuthConfig | None = None
     concurrency: int | None = None
+    tracing: TracingConfig | None = None
     awaited: tuple[AwaitedMapping, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)

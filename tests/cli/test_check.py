@@ -16,6 +16,7 @@ from poller.settings.auth import AuthEntry
 from poller.settings.loading import KEYS
 from poller.settings.readers import keys_of
 from poller.settings.schema import AwsEntry, FunctionEntry, RuntimeApiEntry
+from poller.settings.tracing import TracingEntry
 from poller.wire.mappings import APPLIES_TO, SourceKind
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -65,7 +66,7 @@ def test_the_annotated_config_has_every_setting() -> None:
             "Tags",
         }
     }
-    entries = (AsyncEntry, AwsEntry, AuthEntry, FunctionEntry, RuntimeApiEntry)
+    entries = (AsyncEntry, AwsEntry, AuthEntry, FunctionEntry, RuntimeApiEntry, TracingEntry)
     of_blocks = {key for entry in entries for key in keys_of(entry)}
     keys = {*KEYS, *of_blocks, *of_streams_and_queues}
     assert {key for key in keys if f"{key}:" not in text} == set()

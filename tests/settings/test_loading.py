@@ -236,8 +236,7 @@ def test_the_region_of_functions_is_the_files_the_environments_or_the_sources(
         ("\n\nmapping: []\n", ["3: mapping: unknown key; did you mean mappings?"]),
         ("zzz: 1\n",
          ["1: zzz: unknown key; known here: auth, aws, concurrency, functions, listen, "
-          "mappings, state"]),
-        ("tracing: {}\n", ["1: tracing: tracing is not supported yet; remove it"]),
+          "mappings, state, tracing"]),
         ("listen: ${PORT}\n",
          ["1: listen: the environment variable PORT is not set; set it, or write "
           "${PORT:-DEFAULT}"]),
