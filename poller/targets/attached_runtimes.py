@@ -198,7 +198,8 @@ class Address:
         now = asyncio.get_running_loop().time()
         if now - self._refused_at > QUIET:
             line = (
-                "function %s: a connection from %s is cut; `allow` of its runtime_api has no such"
+                "function %s: a connection from %s is cut: "
+                "allow of its runtime_api does not name it"
             )
             _logger.warning(line, tenant.name, peer or "nowhere")
         self._refused_at = now
