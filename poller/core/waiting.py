@@ -132,7 +132,8 @@ class HalvesFirst:
         self.add = behind.add
 
     def __len__(self) -> int:
-        return len(self._behind) + sum(len(half.items) for half in self._halves)
+        behind = len(self._behind)
+        return behind + sum(len(half.items) for half in self._halves) if self._halves else behind
 
     def split(self, batch: MessageBatch) -> None:
         """Put both halves of `batch`, which has more than one message, in front."""

@@ -97,7 +97,7 @@ BUGS = [
     ("waiting", "for part in (messages[:half], messages[half:])", "for part in (messages[half:], messages[:half])"),
     ("waiting", "left = [message for message in half.items if message.group not in groups]", "left = list(half.items)"),
     ("waiting", "self._halves = []\n        return messages + self._behind.take_all()", "return messages + self._behind.take_all()"),
-    ("waiting", "return len(self._behind) + sum(len(half.items) for half in self._halves)", "return len(self._behind)"),
+    ("waiting", "return behind + sum(len(half.items) for half in self._halves) if self._halves else behind", "return behind"),
     ("verdicts", "if policy.bisect and len", "if len"),
     ("watermarks", "self.sequence = settled[whole - 1].sequence", "self.sequence = following.sequence"),
     ("watermarks", "count += self.begun.settled", "pass"),
