@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from poller.core.event_steps import EventResult
 from poller.core.lifecycle import State
 from poller.observe.board import Board
 from poller.observe.counters import COUNTERS
@@ -30,7 +31,10 @@ SAMPLES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "
 QUERIES = of_alerts() + of_alert_tests() + of_dashboard()
 VALUES = {
     "outcome": {value for each in COUNTERS if each.label == "outcome" for value, _ in each.fields},
-    "reason": {value for each in COUNTERS if each.label == "reason" for value, _ in each.fields},
+    "reason": {
+        *(value for each in COUNTERS if each.label == "reason" for value, _ in each.fields),
+        *(str(reason) for reason in EventResult),
+    },
     "state": {str(state) for state in State},
 }
 
