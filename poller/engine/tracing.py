@@ -30,4 +30,4 @@ class Untraced:
             headers = [message.trace_header for message in messages]
             if any(headers):
                 return TraceHeaders(passed_on(headers, request_id, now))
-        return TraceHeaders(untraced(request_id, now).xray)
+        return TraceHeaders(untraced(request_id, now))

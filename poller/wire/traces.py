@@ -114,10 +114,10 @@ def read_traceparent(text: str) -> SpanContext | None:
     return SpanContext(match[1], match[2], bool(int(match[3], 16) & 1), elsewhere=True)
 
 
-def untraced(request_id: str, now: Instant, *, sampled: bool = False) -> SpanContext:
-    """The span of an invocation that nobody records; `request_id` is a UUID."""
+def untraced(request_id: str, now: Instant, *, sampled: bool = False) -> str:
+    """The X-Ray header of an invocation in a trace of its own; `request_id` is a UUID."""
     digits = request_id.replace("-", "")
-    return SpanContext(f"{int(now):08x}{digits[8:]}", digits[:16], sampled)
+    return f"Root=1-{int(now):08x}-{digits[8:]};Parent={digits[:16]};Sampled={sampled:d}"
 
 
 def passed_on(headers: Sequence[str | None], request_id: str, now: Instant) -> str:
@@ -134,7 +134,7 @@ def passed_on(headers: Sequence[str | None], request_id: str, now: Instant) -> s
     sampled = next((header for header in known if header.sampled), None)
     if known and len(known) == len(read) and len({each.trace_id for each in known}) == 1:
         return (sampled or known[0]).text
-    return untraced(request_id, now, sampled=sampled is not None).xray
+    return untraced(request_id, now, sampled=sampled is not None)
 
 
 def common_trace(contexts: Iterable[SpanContext | None]) -> SpanContext | None:

@@ -21,6 +21,7 @@ REPORTING = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
 VISIBILITY = 5
 REFUSED_FOR = 4.5  # longer than the visibility timeout of its queue
 BODY = '{"a": "ü\\n\u2028 \\" \U0001f389", "b": 1.0}'
+TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1;Lineage=1:a"
 BINARY = b"\x00\x01\xff"
 
 GOOD_REPLIES = ("", "null", "{}", '{"batchItemFailures": []}', '{"batchItemFailures": null}')
@@ -93,6 +94,7 @@ ATTRIBUTES = {
 def wanted() -> dict[str, Wanted]:
     return {
         "plain": Wanted([BODY]),
+        "traced": Wanted([]),
         "windowed": Wanted([BODY], settings={"MaximumBatchingWindowInSeconds": 1}),
         "attributes": Wanted(
             [
@@ -139,7 +141,15 @@ def wanted() -> dict[str, Wanted]:
 )
 def at_work(request: pytest.FixtureRequest) -> Iterator[Lanes]:
     by_api = request.param == "ministack_url"
-    with lanes(request.getfixturevalue(request.param), wanted(), by_api=by_api) as running:
+    url = request.getfixturevalue(request.param)
+    with lanes(url, wanted(), by_api=by_api) as running:
+        aws("sqs", url).send_message(
+            QueueUrl=running["traced"].queue.url,
+            MessageBody="traced",
+            MessageSystemAttributes={
+                "AWSTraceHeader": {"DataType": "String", "StringValue": TRACE}
+            },
+        )
         yield running
 
 
@@ -211,6 +221,16 @@ def test_an_invocation_says_which_function_and_until_when(at_work: Lanes) -> Non
     assert headers["X-Amzn-RequestId"]
     assert headers["X-Amzn-Trace-Id"].startswith("Root=1-")
     assert headers["Authorization"].startswith("Basic ")
+
+
+def test_the_xray_header_of_a_message_is_that_of_its_invocation(at_work: Lanes) -> None:
+    lane = at_work["traced"]
+    lane.function.wait(lambda: len(lane.function.calls) == 1)
+    ((record,), headers) = lane.function.calls[0].records, lane.function.calls[0].headers
+    if "AWSTraceHeader" not in record["attributes"]:
+        pytest.skip("this server forgets the header")
+    assert (record["attributes"]["AWSTraceHeader"], headers["X-Amzn-Trace-Id"]) == (TRACE, TRACE)
+    assert "traceparent" not in headers
 
 
 # What becomes of a message.

@@ -152,7 +152,7 @@ def test_the_header_of_an_invocation_follows_from_those_of_its_messages(
 
 
 def test_an_invocation_that_nobody_traces_has_a_trace_that_begins_now() -> None:
-    assert untraced(REQUEST, NOW).xray == f"{OWN}0"
+    assert untraced(REQUEST, NOW) == f"{OWN}0"
 
 
 @given(st.lists(st.none() | CONTEXTS, max_size=4), CONTEXTS)
