@@ -7,7 +7,6 @@ from typing import Any
 
 from .arguments import seconds
 from .reading import add_arguments
-from .unbuilt import add_run_options
 
 
 def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -28,7 +27,11 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         type=seconds,
         help="exit once everything has been caught up for so long",
     )
-    add_run_options(parser)
+    parser.add_argument(
+        "--reload",
+        action="store_true",
+        help="restart the processes of functions when files of their code change",
+    )
     parser.set_defaults(run=run)
 
 

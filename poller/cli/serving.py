@@ -14,6 +14,7 @@ from poller.observe.lines import follow_in_log
 from poller.service import Service
 from poller.service.signals import watch_signals
 from poller.settings import Settings, override
+from poller.targets.output import StderrOutput
 
 from .reading import name_of, read_settings
 
@@ -36,7 +37,14 @@ def serve(options: argparse.Namespace) -> None:
         said.update(settings.notes)
         return override(settings, listen=options.listen, state=options.state, folder=Path.cwd())
 
-    anyio.run(_serve, Service(read(), file=name_of(options), reread=read), options.until_idle)
+    service = Service(
+        read(),
+        file=name_of(options),
+        reread=read,
+        output=StderrOutput(options.log_format, frames=log.isEnabledFor(logging.INFO)),
+        reloads_code=options.reload,
+    )
+    anyio.run(_serve, service, options.until_idle)
 
 
 async def _serve(service: Service, until_idle: float | None) -> None:

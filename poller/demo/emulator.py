@@ -1,8 +1,8 @@
 """The embedded AWS: ministack in a child process on loopback, which dies with this one.
 
-    python -m poller.demo.emulator PARENT_PID FD
+    python -m poller.demo.emulator FD
 
-runs that child; standard input must be a pipe whose other end the parent holds.
+runs that child; standard input is a pipe whose other end the parent holds, however it ends.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,7 +23,6 @@ import anyio
 
 from poller.core.model import Seconds
 from poller.errors import ConfigError, PollerError
-from poller.targets.bootstrap import die_with
 
 READY_MAX: Seconds = 30.0
 STOP_GRACE: Seconds = 2.0
@@ -46,7 +47,6 @@ async def embedded_aws() -> AsyncIterator[str]:
                 sys.executable,
                 "-m",
                 "poller.demo.emulator",
-                str(os.getpid()),
                 str(listener.fileno()),
             ],
             stdin=subprocess.PIPE,
@@ -91,8 +91,8 @@ def _answers(port: int) -> bool:
         return False
 
 
-def main(parent: int, descriptor: int) -> None:
-    die_with(parent)
+def main(descriptor: int) -> None:
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     from hypercorn.asyncio import serve  # noqa: PLC0415 - the demo's own dependency
     from hypercorn.config import Config  # noqa: PLC0415
     from ministack.app import app  # noqa: PLC0415
@@ -102,5 +102,11 @@ def main(parent: int, descriptor: int) -> None:
     asyncio.run(serve(app, config))
 
 
+def _die_with_parent() -> None:
+    while os.read(0, 1):
+        pass
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]))

@@ -7,6 +7,7 @@ import math
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,10 +112,20 @@ def _settings(folder: Path, endpoint: str, stage: Stage, listen: str | None) -> 
     )
 
 
+class _DebugOutput:
+    """What the sample function prints is for those who look closely."""
+
+    def printed(self, function: str, place: str, lines: Sequence[str]) -> None:
+        for line in lines:
+            _log.debug(line, extra={"function": function, "place": place})
+
+    framed = printed
+
+
 async def _run(
     settings: Settings, stage: Stage, ledger: Path, seconds: Seconds | None, console: Console
 ) -> dict[str, Account]:
-    service = Service(settings, on_output=_log.debug)
+    service = Service(settings, output=_DebugOutput())
     interrupted = anyio.Event()
     failed: set[str] = set()
     async with anyio.create_task_group() as tasks:

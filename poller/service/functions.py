@@ -11,7 +11,7 @@ from contextlib import (
     nullcontext,
 )
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import anyio
 from anyio.abc import TaskGroup
@@ -22,6 +22,7 @@ from poller.core.model import Instant, Seconds
 from poller.interfaces import Target
 from poller.observe.function_counts import FunctionTally
 from poller.settings import (
+    CommandConfig,
     EndpointConfig,
     FunctionConfig,
     HandlerConfig,
@@ -32,6 +33,7 @@ from poller.settings import (
 from poller.targets.http_endpoint import HttpEndpoint
 from poller.targets.lambda_function import LambdaFunction
 from poller.targets.limited import OWN_REASON, PATIENCE, TOTAL_REASON, Limited, Slots
+from poller.targets.output import Output
 from poller.wire.arns import FunctionReference, parse_function
 
 from .sessions import Sessions
@@ -40,12 +42,15 @@ MARGIN: Seconds = 5.0  # beyond its timeout, for a function that ends
 
 if TYPE_CHECKING:
     from poller.targets.attached_runtimes import Addresses
+    from poller.targets.keeper import Keeper
+    from poller.targets.processes import ProcessPool
 
 
 @dataclass(frozen=True, slots=True)
 class _Open:
     config: FunctionConfig
-    target: Limited
+    runs: Target
+    target: Limited  # the same behind its limits
     own: Slots
     resources: AsyncExitStack
 
@@ -56,13 +61,14 @@ class Functions:
     def __init__(
         self,
         now: Callable[[], Instant],
-        on_output: Callable[[str], None],
+        output: Output,
         tally: FunctionTally,
         sessions: Sessions,
         retiring: TaskGroup,
     ) -> None:
         self._now = now
-        self._on_output = on_output
+        self._output = output
+        self._keeper: Keeper | None = None
         self._tally = tally
         self._sessions = sessions
         self._retiring = retiring
@@ -109,19 +115,32 @@ class Functions:
             )
         return Callee(arn, self._open[named.key].target)
 
+    def pools(self) -> dict[str, ProcessPool]:
+        """The functions whose processes are started here, by name."""
+        kinds = HandlerConfig | CommandConfig
+        return {
+            name: cast("ProcessPool", each.runs)
+            for name, each in self._open.items()
+            if isinstance(each.config.runs, kinds)
+        }
+
     async def close_all(self) -> None:
-        await _close(self._open.values())
-        self._open = {}
+        try:
+            await _close(self._open.values())
+        finally:
+            self._open = {}
+            if self._keeper is not None:
+                await self._keeper.close()
 
     async def _opened(self, config: FunctionConfig, region: str) -> _Open:
         """A function behind its limit, which one that it replaces shares with it."""
         resources = AsyncExitStack()
-        target = await resources.enter_async_context(self._make(config, region))
+        runs = await resources.enter_async_context(self._make(config, region))
         before, whose = self._open.get(config.name), f"function {config.name} is"
         own = before.own if before else Slots(config.concurrency, whose=whose, reason=OWN_REASON)
         observer = self._tally.of(config.name)
-        limited = Limited(target, own=own, total=self._total, observer=observer)
-        return _Open(config, limited, own, resources)
+        limited = Limited(runs, own=own, total=self._total, observer=observer)
+        return _Open(config, runs, limited, own, resources)
 
     def _make(self, config: FunctionConfig, region: str) -> AbstractAsyncContextManager[Target]:
         match config.runs:
@@ -132,30 +151,14 @@ class Functions:
                     headers=headers,
                     now=self._now,
                 )
-            case HandlerConfig() as runs:
-                # Memory that a poller without processes does without.
-                from poller.targets.processes import PythonHandler  # noqa: PLC0415
-
-                return PythonHandler(
-                    config.name,
-                    runs.handler,
-                    python=runs.python,
-                    path=runs.folder,
-                    timeout=config.timeout,
-                    environment=runs.environment,
-                    memory=runs.memory,
-                    region=region,
-                    now=self._now,
-                    on_output=self._on_output,
-                )
+            case HandlerConfig() | CommandConfig():
+                return self._processes(config, config.runs, region)
             case RuntimeApiConfig() as runs:
                 return self._attached(config, runs)
             case LambdaConfig(function=named):
                 function = parse_function(named)
                 client = self._sessions.of(function.region).invoke_client()
                 return nullcontext(LambdaFunction(client, function, timeout=config.timeout))
-            case unbuilt:
-                raise AssertionError(f"settings refuse {type(unbuilt).__name__}")
 
     def _attached(
         self, config: FunctionConfig, runs: RuntimeApiConfig
@@ -172,6 +175,33 @@ class Functions:
             port=runs.port,
             allow=runs.allow,
             timeout=config.timeout,
+        )
+
+    def _processes(
+        self, config: FunctionConfig, runs: HandlerConfig | CommandConfig, region: str
+    ) -> ProcessPool:
+        # Memory that a poller without processes does without.
+        from poller.targets.keeper import Keeper  # noqa: PLC0415
+        from poller.targets.processes import ProcessPool, Program, python_handler  # noqa: PLC0415
+
+        match runs:
+            case HandlerConfig(python=python, handler=handler):
+                program = python_handler(python, handler)
+            case CommandConfig(arguments=arguments):
+                program = Program(arguments)
+        if self._keeper is None:
+            self._keeper = Keeper()
+        return ProcessPool(
+            config.name,
+            program,
+            path=runs.folder,
+            timeout=config.timeout,
+            environment=runs.environment,
+            memory=runs.memory,
+            region=region,
+            now=self._now,
+            output=self._output,
+            keeper=self._keeper,
         )
 
 
@@ -192,12 +222,12 @@ async def _close(functions: Collection[_Open]) -> None:
 @asynccontextmanager
 async def open_functions(
     now: Callable[[], Instant],
-    on_output: Callable[[str], None],
+    output: Output,
     tally: FunctionTally,
     sessions: Sessions,
 ) -> AsyncIterator[Functions]:
     retiring = anyio.create_task_group()
-    functions = Functions(now, on_output, tally, sessions, retiring)
+    functions = Functions(now, output, tally, sessions, retiring)
     try:
         async with retiring:
             yield functions

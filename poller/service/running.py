@@ -43,7 +43,7 @@ from poller.observe.tally import Tally
 from poller.settings import MappingSettings, Settings
 from poller.stores.sqlite import open_sqlite
 from poller.targets.limited import PATIENCE
-from poller.targets.output import to_stderr
+from poller.targets.output import Output, StderrOutput
 from poller.wire.arns import FunctionReference
 
 from .exposure import Exposure, check_still_limited
@@ -64,8 +64,8 @@ Apply = Callable[[Settings], Awaitable[None]]
 class Service:
     """A poller for `settings` of `file`; `reread` gives them anew, or raises ConfigError.
 
-    `on_output` gets each line that functions print.  `board` and `tally` are there to be shown
-    from the start, `address` once it listens.
+    `output` gets what functions print.  `reloads_code`: processes start anew when their code
+    changes.  `board` and `tally` are there to be shown from the start, `address` once it listens.
     """
 
     def __init__(
@@ -74,7 +74,8 @@ class Service:
         *,
         file: str = "the config file",
         reread: Callable[[], Settings] | None = None,
-        on_output: Callable[[str], None] = to_stderr,
+        output: Output | None = None,
+        reloads_code: bool = False,
     ) -> None:
         self.clock = Clock()
         self.board = Board(self.clock.now)
@@ -88,7 +89,8 @@ class Service:
         self._settings = settings
         self._file = file
         self._reread = reread
-        self._on_output = on_output
+        self._output = output or StderrOutput()
+        self._reloads_code = reloads_code
         self._stopping = anyio.Event()
         self._reloading = anyio.Lock()
         self._admission = Admission()
@@ -166,7 +168,7 @@ class Service:
             store = await stack.enter_async_context(_open_store(settings.state))
             sessions = await stack.enter_async_context(Sessions(settings.aws))
             functions = await stack.enter_async_context(
-                open_functions(now, self._on_output, self.functions, sessions)
+                open_functions(now, self._output, self.functions, sessions)
             )
             opening = open_queues(
                 store, sessions, lambda: self._settings, self.tally, self.events, now=now
@@ -199,6 +201,7 @@ class Service:
             self.board.begin()
             self._apply = apply
             tasks.start_soon(streams.run)
+            tasks.start_soon(self._reload_code, functions)
             yield supervisor, queues
             self._apply = None
             await save_results(registry)
@@ -224,6 +227,12 @@ class Service:
             streams.wait_for(settings)
 
         return apply
+
+    async def _reload_code(self, functions: Functions) -> None:
+        if self._reloads_code:
+            from .reloading import reload_code  # noqa: PLC0415 - few want it
+
+            await reload_code(functions.pools, state=self._settings.state.removeprefix("sqlite:"))
 
     async def _listen(
         self,

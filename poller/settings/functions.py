@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from poller.targets.runtime_environment import MEMORY_DEFAULT
 from poller.wire.arns import LATEST_VERSION, ArnError, parse_function
-from poller.wire.problems import Problem, not_yet
+from poller.wire.problems import Problem
 
 from .addresses import parse_address
 from .nodes import Block, Node
@@ -33,7 +32,6 @@ LAMBDA_TIMEOUT_DEFAULT = 900.0  # of a function that knows its own
 PROCESSES_DEFAULT = 10
 
 KINDS = ("handler", "command", "url", "runtime_api", "lambda")  # what runs; exactly one of them
-KINDS_NOT_YET = frozenset({"command"})
 KINDS_OF_KEY = {
     "environment": ("handler", "command"),
     "path": ("handler", "command"),
@@ -53,7 +51,6 @@ def read_function(
     if not isinstance(node, Block):
         return [Problem((), "must be a block of keys", f"such as {KINDS[0]}: app.orders.handler")]
     problems = _name_problems(name) + _kind_problems(node)
-    problems += [not_yet((key,)) for key in node.entries if key in KINDS_NOT_YET]
     entry = read_entry(FunctionEntry, node)
     match entry:
         case FunctionEntry():
@@ -114,17 +111,20 @@ def _function(
 
 def _runs(entry: FunctionEntry, folder: Path) -> Runs:
     code = Path(os.path.abspath(folder / (entry.path or ".")))
-    memory = entry.memory or MEMORY_DEFAULT
     environment = MappingProxyType(entry.environment or {})
     match entry:
         case FunctionEntry(handler=str(handler)):
             python = _interpreter(entry.python, folder)
             return HandlerConfig(
-                handler=handler, folder=code, python=python, memory=memory, environment=environment
+                handler=handler,
+                folder=code,
+                python=python,
+                memory=entry.memory,
+                environment=environment,
             )
         case FunctionEntry(command=tuple(arguments)):
             return CommandConfig(
-                arguments=arguments, folder=code, memory=memory, environment=environment
+                arguments=arguments, folder=code, memory=entry.memory, environment=environment
             )
         case FunctionEntry(runtime_api=RuntimeApiEntry(listen=str(listen), allow=allow)):
             host, port = parse_address(listen, example=RUNTIME_API_EXAMPLE)

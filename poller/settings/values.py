@@ -61,13 +61,13 @@ class AuthConfig:
 class HandlerConfig:
     """A Python callable, run by the interpreter `python` with `folder` as its code.
 
-    `memory`: MB, as told to the function.
+    `memory`: MB that a process may have; None is without limit.
     """
 
     handler: str
     folder: Path
     python: str
-    memory: int
+    memory: int | None
     environment: Mapping[str, str] = field(repr=False)
 
 
@@ -88,12 +88,13 @@ class EndpointConfig:
 class CommandConfig:
     """A program that speaks the Lambda Runtime API, with `folder` as its code.
 
-    `arguments`: the program and its own, as given.  `memory`: MB, as told to the function.
+    `arguments`: the program and its own, as given.  `memory`: MB that a process
+    may have; None is without limit.
     """
 
     arguments: tuple[str, ...] = field(repr=False)
     folder: Path
-    memory: int
+    memory: int | None
     environment: Mapping[str, str] = field(repr=False)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from math import ceil
 
-from poller.core.model import Seconds
+from poller.core.model import Instant, Seconds
 
 
 def start_line(request_id: str, version: str) -> str:
@@ -37,3 +38,9 @@ def report_line(
     if init_duration is not None:
         fields.append(f"Init Duration: {init_duration * 1000:.2f} ms")
     return "\t".join(fields) + "\t"
+
+
+def timeout_line(request_id: str, *, at: Instant, message: str) -> str:
+    """`message`: that the task timed out, and after how long."""
+    time = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    return f"{time.replace('+00:00', 'Z')} {request_id} {message}"

@@ -48,10 +48,10 @@ class RuntimeApi:
 
     A Target in its own right, and an async context manager.  `timeout`: the function's.
     `patience`: how long an invocation waits for a runtime to ask.  `on_next` is called whenever a
-    runtime asks for an invocation, `on_init_error` when one reports that it cannot run; it
-    returns whether a runtime may report that now.  `function` and `handler`: what extensions are
-    told.  `admits`: whether a connection from this address may stay.  `closings`: where nobody
-    owns the runtimes.
+    runtime asks for an invocation, `on_taken` when one gets an invocation, `on_init_error` when
+    one reports that it cannot run; it returns whether a runtime may report that now.  `function`
+    and `handler`: what extensions are told.  `admits`: whether a connection from this address may
+    stay.  `closings`: where nobody owns the runtimes.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class RuntimeApi:
         now: Callable[[], Instant],
         on_init_error: Callable[[Errored], bool],
         on_next: Callable[[], None] = lambda: None,
+        on_taken: Callable[[Invocation], None] = lambda _: None,
         patience: Seconds = PATIENCE,
         function: str = "",
         handler: str = "",
@@ -73,6 +74,7 @@ class RuntimeApi:
         self._now = now
         self._on_init_error = on_init_error
         self._on_next = on_next
+        self._on_taken = on_taken
         self._patience = patience
         self._admits = admits
         self._closings = closings
@@ -227,6 +229,7 @@ class RuntimeApi:
         self._connections[connection] = run.id
         deadline = int((self._now() + run.timeout) * 1000)
         headers = invocation_headers(run.invocation, deadline)
+        self._on_taken(run.invocation)
         connection.reply(200, run.invocation.event, headers)
         self.extensions.told(run.invocation, connection.peer, deadline)
 

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from poller.core.model import Instant
 from poller.errors import ConfigError
 
+from .strays import VARIABLE as MARK_VARIABLE
+
 MEMORY_DEFAULT = 128  # AWS's default MemorySize, in MB
 
 INHERITED = frozenset(
@@ -49,6 +51,7 @@ RESERVED = frozenset(
         "AWS_LAMBDA_LOG_GROUP_NAME",
         "AWS_LAMBDA_LOG_STREAM_NAME",
         "AWS_LAMBDA_MAX_CONCURRENCY",
+        MARK_VARIABLE,
     )
 )
 
@@ -58,17 +61,15 @@ class RuntimeEnvironment:
     """One function's part of it; `environment` is what its configuration names.
 
     `name`: as declared, NAME or NAME:QUALIFIER; the function is told the name alone, as on Lambda.
-    `memory`: MB, None for AWS's default.  It is told to the function and not enforced: the only
-    limit that a process can be given (RLIMIT_AS) counts addresses, not memory, and stops programs
-    that use a fraction of what AWS would let them.
+    `handler`: None for a program that is told none.  `memory`: MB.
     Raises ConfigError if `environment` has a variable that Lambda sets itself, or that cannot be.
     """
 
     name: str
-    handler: str
+    handler: str | None
     task_root: str
     region: str
-    memory: int | None
+    memory: int
     environment: Mapping[str, str]
 
     def __post_init__(self) -> None:
@@ -79,21 +80,28 @@ class RuntimeEnvironment:
             if not variable or "=" in variable or "\0" in variable + value:
                 raise ConfigError(f"{place} or its value cannot be: take out = and NUL")
 
+    @property
+    def version(self) -> str:
+        """That which is run: the qualifier, if it is a number."""
+        qualifier = self.name.partition(":")[2]
+        return qualifier if qualifier.isdecimal() else "$LATEST"
+
     def variables(
-        self, inherited: Mapping[str, str], *, api: str, log_stream: str
+        self, inherited: Mapping[str, str], *, api: str, log_stream: str, mark: str
     ) -> dict[str, str]:
         """All variables of one process; `inherited` is poller's own environment."""
-        name, _, qualifier = self.name.partition(":")
+        name = self.name.partition(":")[0]
+        told = {} if self.handler is None else {"_HANDLER": self.handler}
         ours = {
-            "_HANDLER": self.handler,
             "LAMBDA_TASK_ROOT": self.task_root,
             "AWS_LAMBDA_RUNTIME_API": api,
             "AWS_LAMBDA_FUNCTION_NAME": name,
-            "AWS_LAMBDA_FUNCTION_VERSION": qualifier if qualifier.isdecimal() else "$LATEST",
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self.memory or MEMORY_DEFAULT),
+            "AWS_LAMBDA_FUNCTION_VERSION": self.version,
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self.memory),
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
             "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{name}",
             "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
+            MARK_VARIABLE: mark,
         }
         place = {
             "AWS_REGION": self.region,
@@ -102,7 +110,7 @@ class RuntimeEnvironment:
             "TZ": ":UTC",
         }
         kept = {name: value for name, value in inherited.items() if _is_inherited(name)}
-        return kept | place | dict(self.environment) | ours
+        return kept | place | dict(self.environment) | ours | told
 
 
 def log_stream_name(started_at: Instant, serial: int) -> str:

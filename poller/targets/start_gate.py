@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -31,10 +32,12 @@ class StartGate(Generic[Started]):
         self._name = name
         self._start = start
         self._failure: Failure | None = None
+        self._told = ""
         self._failures = 0
         self._failed_at: Seconds = float("-inf")
         self._backoff: Seconds = 0.0
         self._alone = asyncio.Lock()
+        self._forgotten = asyncio.Event()
 
     async def start(self) -> Started | Failure:
         """Start one more, or say why that is impossible now."""
@@ -42,16 +45,27 @@ class StartGate(Generic[Started]):
             return await self._try()
         return await self._retry(self._failures)
 
+    def forget(self) -> None:
+        """What failed may work now: the next start comes at once, and its failure is news."""
+        self._told = ""
+        self._backoff = 0.0
+        self._forgotten.set()
+        self._forgotten.clear()
+
     async def _retry(self, seen: int) -> Started | Failure:
         async with self._alone:
             failure = self._failure
             if failure is not None and self._failures != seen:
                 return failure
             if failure is not None:
-                passed = asyncio.get_running_loop().time() - self._failed_at
-                await asyncio.sleep(max(0.0, self._backoff - passed))
+                await self._rest()
                 return await self._try()
         return await self._try()
+
+    async def _rest(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(self._failed_at + self._backoff):
+                await self._forgotten.wait()
 
     async def _try(self) -> Started | Failure:
         began = asyncio.get_running_loop().time()
@@ -60,6 +74,7 @@ class StartGate(Generic[Started]):
             self._failed(outcome, began)
         elif self._failure is not None:
             self._failure = None
+            self._told = ""
             self._backoff = 0.0
             _logger.info("function %s starts again", self._name)
         return outcome
@@ -68,16 +83,17 @@ class StartGate(Generic[Started]):
         """Of starts that ran side by side only the first to fail makes the back-off longer."""
         if began >= self._failed_at:
             self._backoff = min(BACKOFF_MAX, max(BACKOFF_MIN, 2 * self._backoff))
-        if failure != self._failure:
-            _logger.warning("function %s cannot start: %s", self._name, _reason(failure))
+        reason = self._reason(failure)
+        if reason != self._told:
+            _logger.warning("%s", reason)
         self._failure = failure
+        self._told = reason
         self._failures += 1
         self._failed_at = asyncio.get_running_loop().time()
 
-
-def _reason(failure: Failure) -> str:
-    match failure:
-        case Errored(error_type=error_type, message=message):
-            return f"{error_type}: {message}"
-        case NotReached(why=why):
-            return why
+    def _reason(self, failure: Failure) -> str:
+        match failure:
+            case Errored(error_type=error_type, message=message):
+                return f"function {self._name} cannot start: {error_type}: {message}"
+            case NotReached(why=why):
+                return why

@@ -263,18 +263,3 @@ def test_logs_can_be_json(tmp_path: Path) -> None:
         logged = [json.loads(line) for line in one.log().splitlines() if line.startswith("{")]
     assert any("listening on" in line["message"] for line in logged)
     assert {"time", "level", "logger", "message"} <= logged[0].keys()
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("run", "--reload", "poller.yaml"),
-    ],
-)
-def test_what_is_not_built_yet_says_so_in_one_line(
-    arguments: Sequence[str], tmp_path: Path
-) -> None:
-    ended = command(*arguments, folder=tmp_path)
-    assert ended.returncode == 2
-    (line,) = ended.stderr.splitlines()
-    assert "is not built yet" in line

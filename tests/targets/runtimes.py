@@ -26,9 +26,13 @@ def error_path(request_id: str) -> str:
     return f"/2018-06-01/runtime/invocation/{request_id}/error"
 
 
-def invocation(event: bytes = b"{}", request_id: str | None = None) -> Invocation:
+def invocation(
+    event: bytes = b"{}", request_id: str | None = None, *, log_tail: bool = False
+) -> Invocation:
     """One with a trace id, and an id of its own unless given."""
-    return Invocation(event, request_id or str(uuid.uuid4()), ARN, "Root=1-5759e988-bd862e3f")
+    trace_id = "Root=1-5759e988-bd862e3f"
+    id_ = request_id or str(uuid.uuid4())
+    return Invocation(event, id_, ARN, trace_id, log_tail=log_tail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ import pytest
 
 from poller.errors import ConfigError
 from poller.interfaces import Errored, NotReached, Ran
-from poller.targets import runtime_process, start_gate
-from tests.targets.python_handlers import HANDLERS, Output, is_alive, python_handler
+from poller.targets import output_lines, runtime_process, start_gate
+from tests.targets.function_processes import HANDLERS, Recorded, is_alive, python_handler
 from tests.targets.runtimes import ARN, invocation
 from tests.waiting import soon
 
@@ -87,14 +87,6 @@ async def test_an_event_of_100_records_arrives_byte_for_byte() -> None:
     assert reply == Ran(json.dumps(hashlib.sha256(event).hexdigest()).encode())
 
 
-async def test_processes_stay_warm_and_the_last_one_used_is_used_again() -> None:
-    async with python_handler("faults.works") as function:
-        replies = [await function.invoke(invocation()) for _ in range(20)]
-
-    assert len(set(replies)) == 1
-    assert isinstance(replies[0], Ran)
-
-
 async def test_what_a_handler_raises_is_a_function_error_and_its_process_lives() -> None:
     async with python_handler("faults.raises") as function:
         replies = [await function.invoke(invocation(b'{"order": 7}')) for _ in range(2)]
@@ -107,52 +99,6 @@ async def test_what_a_handler_raises_is_a_function_error_and_its_process_lives()
         ("KeyError", "'order'"),
     ]
     assert "stackTrace" in json.loads(errors[0].payload)
-
-
-@pytest.mark.parametrize(
-    ("handler", "event", "reason"),
-    [
-        ("faults.ends", b'{"status": 3}', "Runtime exited with error: exit status 3"),
-        ("faults.ends", b'{"status": 0}', "Runtime exited without providing a reason"),
-        ("faults.is_killed", b"{}", "Runtime exited with error: signal: killed"),
-    ],
-)
-async def test_a_process_that_ends_in_the_middle_fails_its_invocation_alone(
-    handler: str, event: bytes, reason: str
-) -> None:
-    async with python_handler(handler) as function:
-        for _ in range(2):
-            what = invocation(event)
-            message = f"RequestId: {what.request_id} Error: {reason}"
-            assert await function.invoke(what) == Errored("Runtime.ExitError", message)
-
-
-async def test_a_timeout_kills_the_process_and_the_next_invocation_gets_another() -> None:
-    async with python_handler("faults.hangs", timeout=2.0) as function:
-        first = await function.invoke(invocation(b'{"hang": false}'))
-        assert isinstance(first, Ran), first
-        late = await function.invoke(invocation())
-        pid = int(first.body)
-        await soon(lambda: not is_alive(pid))
-        after = await function.invoke(invocation(b'{"hang": false}'))
-
-    assert late == Errored("Sandbox.Timedout", "Task timed out after 2.00 seconds")
-    assert isinstance(after, Ran)
-    assert after != first
-
-
-async def test_a_cancelled_invocation_ends_its_process(tmp_path: Path) -> None:
-    file = tmp_path / "pids"
-    event = json.dumps({"file": str(file)}).encode()
-    async with python_handler("faults.hangs_with_a_child") as function:
-        task = asyncio.create_task(function.invoke(invocation(event)))
-        await soon(file.exists)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-        for pid in file.read_text().split():
-            await soon(lambda pid=int(pid): not is_alive(pid))
 
 
 @pytest.mark.parametrize(
@@ -257,29 +203,6 @@ async def test_an_initialisation_without_end_is_a_timeout(monkeypatch: pytest.Mo
     assert reply == Errored("Sandbox.Timedout", "Task timed out after 0.10 seconds")
 
 
-async def test_each_invocation_at_one_time_has_a_process_of_its_own(tmp_path: Path) -> None:
-    event = json.dumps({"folder": str(tmp_path), "count": 10}).encode()
-    async with python_handler("meeting.handler") as function:
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(function.invoke(invocation(event))) for _ in range(10)]
-        replies = {task.result() for task in running}
-
-    assert len(replies) == 10
-    assert {type(reply) for reply in replies} == {Ran}
-
-
-async def test_a_process_that_ends_while_it_is_idle_costs_nothing() -> None:
-    async with python_handler("faults.dies_behind_its_answer") as function:
-        first = await function.invoke(invocation())
-        assert isinstance(first, Ran), first
-        pid = int(first.body)
-        await soon(lambda: not is_alive(pid))
-        second = await function.invoke(invocation())
-
-    assert isinstance(second, Ran)
-    assert second != first
-
-
 async def test_a_process_that_does_not_come_back_for_more_is_replaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -307,12 +230,12 @@ async def test_an_answer_that_is_too_large_or_no_json_is_a_function_error() -> N
 
 
 async def test_output_is_passed_on_by_lines_whatever_it_is() -> None:
-    output = Output()
-    async with python_handler("prints.handler", on_output=output) as function:
+    output = Recorded()
+    async with python_handler("prints.handler", output=output) as function:
         reply = await function.invoke(invocation())
 
     assert isinstance(reply, Errored), reply
-    longest = runtime_process.LINE_BYTES_MAX
+    longest = output_lines.LINE_BYTES_MAX
     logged = output.lines.pop(-2)
     assert output.lines == [
         "at import",
@@ -329,8 +252,8 @@ async def test_output_is_passed_on_by_lines_whatever_it_is() -> None:
 
 
 async def test_a_stack_trace_is_passed_on_as_lines_of_its_own() -> None:
-    output = Output()
-    async with python_handler("faults.raises", on_output=output) as function:
+    output = Recorded()
+    async with python_handler("faults.raises", output=output) as function:
         await function.invoke(invocation(b'{"order": 7}'))
 
     assert output.lines[:2] == ["[ERROR] OrderRefused: no 7", "Traceback (most recent call last):"]

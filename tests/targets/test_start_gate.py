@@ -59,3 +59,28 @@ async def test_starts_that_fail_side_by_side_back_off_once() -> None:
     await gate.start()
 
     assert loop.time() - before == pytest.approx(0.5 + 1.0)
+
+
+@pytest.mark.looptime
+async def test_what_is_forgotten_is_tried_at_once_and_told_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    outcomes: list[str | NotReached] = [NotReached("no"), NotReached("no"), NotReached("no"), "1"]
+
+    async def start() -> str | NotReached:
+        return outcomes.pop(0)
+
+    gate = StartGate[str]("orders", start)
+    await gate.start()
+    await gate.start()
+    waiting = asyncio.create_task(gate.start())
+    await asyncio.sleep(0.1)
+    gate.forget()
+    await waiting
+    gate.forget()
+    assert await gate.start() == "1"
+
+    assert loop.time() - began == pytest.approx(0.5 + 0.1)
+    assert caplog.messages == ["no", "no"]

@@ -83,7 +83,7 @@ def test_defaults_are_those_of_aws(tmp_path: Path) -> None:
     assert (function.name, function.timeout, function.concurrency) == ("Worker", 3.0, 10)
     assert function.role == "arn:aws:iam::000000000000:role/poller"
     assert isinstance(function.runs, HandlerConfig)
-    assert function.runs.memory == 128
+    assert function.runs.memory is None
 
 
 def test_code_is_beside_the_template_where_nothing_is_said(tmp_path: Path) -> None:
