@@ -119,6 +119,7 @@ def test_boto3_invokes_a_function_and_gets_all_that_lambda_tells(running: Runnin
     }
     assert log[0] == f"START RequestId: {request_id} Version: $LATEST"
     assert f"END RequestId: {request_id}" in log
+    assert log.index("echoing") < log.index(f"END RequestId: {request_id}")
     assert any(line.startswith(f"REPORT RequestId: {request_id}\tDuration: ") for line in log)
 
 
