@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from poller.targets.runtime_environment import HANDLER_VARIABLE
 from poller.wire.arns import LATEST_VERSION, ArnError, parse_function
 from poller.wire.problems import Problem
 
@@ -176,6 +177,9 @@ def _place_problems(
 ) -> list[Problem]:
     """What is not where the function says."""
     problems = []
+    if entry.handler is not None and HANDLER_VARIABLE in (entry.environment or ()):
+        path = ("environment", HANDLER_VARIABLE)
+        problems.append(Problem(path, "is set by poller, as Lambda does", "remove it"))
     if entry.path is not None and not os.path.isdir(folder / entry.path):
         problems.append(Problem(("path",), "is no folder", "name the folder of the code"))
     if entry.python is not None:

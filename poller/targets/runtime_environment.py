@@ -36,9 +36,9 @@ INHERITED = frozenset(
         "no_proxy",
     )
 )
+HANDLER_VARIABLE = "_HANDLER"  # set by poller where it knows the handler
 RESERVED = frozenset(
     (
-        "_HANDLER",
         "_X_AMZN_TRACE_ID",
         "LAMBDA_TASK_ROOT",
         "LAMBDA_RUNTIME_DIR",
@@ -75,7 +75,8 @@ class RuntimeEnvironment:
     def __post_init__(self) -> None:
         for variable, value in self.environment.items():
             place = f"function {self.name}: environment: {variable!r}"
-            if variable in RESERVED:
+            told = variable == HANDLER_VARIABLE and self.handler is not None
+            if told or variable in RESERVED:
                 raise ConfigError(f"{place} is set by poller, as Lambda does: take it out")
             if not variable or "=" in variable or "\0" in variable + value:
                 raise ConfigError(f"{place} or its value cannot be: take out = and NUL")
@@ -91,7 +92,7 @@ class RuntimeEnvironment:
     ) -> dict[str, str]:
         """All variables of one process; `inherited` is poller's own environment."""
         name = self.name.partition(":")[0]
-        told = {} if self.handler is None else {"_HANDLER": self.handler}
+        told = {} if self.handler is None else {HANDLER_VARIABLE: self.handler}
         ours = {
             "LAMBDA_TASK_ROOT": self.task_root,
             "AWS_LAMBDA_RUNTIME_API": api,

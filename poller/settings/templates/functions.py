@@ -1,4 +1,5 @@
-"""The functions of a template: a Python function runs from its folder as a `handler` does."""
+"""The functions of a template: Python runs from its folder as a `handler` does, and the program
+`bootstrap` of a custom runtime as a `command`."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from dataclasses import replace
 from poller.settings.functions import read_function
 from poller.settings.nodes import Block, Entry, Node, Scalar
 from poller.settings.values import FunctionConfig
+from poller.targets.runtime_environment import HANDLER_VARIABLE
 from poller.wire.arns import is_role
 from poller.wire.problems import Path, Problem, one_line
 
@@ -18,12 +20,15 @@ from .stack import Stack
 from .unknown import Unknown
 
 PYTHON = "python"
+CUSTOM = "provided"
+BOOTSTRAP = "bootstrap"
 FOLDER_DEFAULT = "."  # as `sam build` has it
 REMOTE = "s3://"
 
 # The property that each key of a config's function is.
 _PROPERTIES = {
     "handler": ("Handler",),
+    "command": ("CodeUri",),
     "path": ("CodeUri",),
     "timeout": ("Timeout",),
     "memory": ("MemorySize",),
@@ -66,7 +71,7 @@ def _placed(problem: Problem, resource: Resource) -> Problem:
     """A problem of a config's function as one of the template's."""
     key, *rest = problem.path or ("",)
     there = _PROPERTIES.get(str(key), ())
-    if key == "path" and resource.kind != SAM_FUNCTION:
+    if key in {"path", "command"} and resource.kind != SAM_FUNCTION:
         there = ("Code",)
     return replace(problem, path=(*there, *rest))
 
@@ -83,33 +88,49 @@ class _Reading:
 
     def block(self) -> Block:
         """Raises _Wrong for the first thing that keeps it from running here."""
-        self._check_runtime()
+        self._check_package()
+        custom = self._is_custom()
+        handler = self._text("Handler")
+        if handler is None:
+            raise _Wrong(Problem(("Handler",), "is missing", "such as app.handler"))
+        folder, environment = self._folder(), self._environment()
         values = {
-            "handler": self._text("Handler"),
-            "path": self._folder(),
+            "handler": None if custom else handler,
+            "command": self._bootstrap(folder) if custom else None,
+            "path": folder,
             "timeout": self._number("Timeout"),
             "memory": self._number("MemorySize"),
             "concurrency": self._number("ReservedConcurrentExecutions"),
-            "environment": self._environment(),
+            "environment": _with_handler(environment, handler) if custom else environment,
             "role": self._role(),
         }
-        if values["handler"] is None:
-            raise _Wrong(Problem(("Handler",), "is missing", "such as app.handler"))
         entries = {key: Entry(node.line, node) for key, node in values.items() if node is not None}
         self._note_layers()
         return Block(entries, self._resource.line, nodes=1, depth=1)
 
-    def _check_runtime(self) -> None:
+    def _check_package(self) -> None:
         package = self._text("PackageType")
         if package is not None and package.text == "Image":
             raise self._cannot_run("PackageType", "images")
+
+    def _is_custom(self) -> bool:
+        """Whether its code brings its own runtime; else it is Python."""
         runtime = self._text("Runtime")
         if runtime is None:
             raise _Wrong(Problem(("Runtime",), "is missing", "such as python3.12"))
-        if not runtime.text.startswith(PYTHON):
+        custom = runtime.text.partition(".")[0] == CUSTOM
+        if not custom and not runtime.text.startswith(PYTHON):
             raise self._cannot_run("Runtime", f"functions of {one_line(runtime.text)}")
+        return custom
 
-    def _folder(self) -> Scalar | None:
+    def _bootstrap(self, folder: Scalar) -> Scalar:
+        if not (self._stack.folder / folder.text / BOOTSTRAP).is_file():
+            key = "CodeUri" if self._resource.kind == SAM_FUNCTION else "Code"
+            remedy = "build it, and run the template of the build: .aws-sam/build/template.yaml"
+            raise _Wrong(Problem((key,), f"has no program {BOOTSTRAP}", remedy))
+        return Scalar(f"./{BOOTSTRAP}", folder.line, plain=False)
+
+    def _folder(self) -> Scalar:
         if self._resource.kind == SAM_FUNCTION:
             if "InlineCode" in self._properties.entries:
                 raise self._cannot_run("InlineCode", "functions whose code is in the template")
@@ -180,6 +201,13 @@ class _Reading:
         if "Layers" in self._properties.entries:
             path = ("Resources", self._logical, "Properties", "Layers")
             self._stack.say(path, "are not loaded: install what they have where poller runs")
+
+
+def _with_handler(environment: Node | None, handler: Scalar) -> Block:
+    """What a program of its own is told, too."""
+    entries = dict(environment.entries) if isinstance(environment, Block) else {}
+    entries[HANDLER_VARIABLE] = Entry(handler.line, handler)
+    return Block(entries, handler.line, nodes=1, depth=1)
 
 
 def _stream_of(node: Node) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from poller.settings import EndpointConfig, FunctionConfig, HandlerConfig
+from poller.settings import CommandConfig, EndpointConfig, FunctionConfig, HandlerConfig
 from tests.settings.templates.written import lines, loaded, notes
 
 JOBS = "arn:aws:sqs:us-east-1:000000000000:jobs"
@@ -78,6 +78,29 @@ def test_a_python_function_runs_from_its_folder(tmp_path: Path) -> None:
     )
 
 
+def test_a_custom_runtime_runs_from_its_folder_and_is_told_its_handler(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "bootstrap").touch(mode=0o755)
+    text = sam("Environment: {Variables: {A: x}}").replace("python3.12", "provided.al2023")
+    assert only_function(tmp_path, text).runs == CommandConfig(
+        arguments=("./bootstrap",),
+        folder=tmp_path / "code",
+        memory=None,
+        environment={"A": "x", "_HANDLER": "app.handler"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "place"), [(sam(), "6: {R}.CodeUri"), (plain("Code: code"), "8: {R}.Code")]
+)
+def test_a_custom_runtime_that_is_not_built_is_told(tmp_path: Path, text: str, place: str) -> None:
+    (tmp_path / "code").mkdir()
+    assert lines(tmp_path, text.replace("python3.12", "provided.al2023")) == [
+        f"template.yaml:{place.format(R=RESOURCES)}: has no program bootstrap; build it, and run "
+        "the template of the build: .aws-sam/build/template.yaml"
+    ]
+
+
 def test_defaults_are_those_of_aws(tmp_path: Path) -> None:
     function = only_function(tmp_path, sam("Role: !GetAtt Nowhere.Arn"))
     assert (function.name, function.timeout, function.concurrency) == ("Worker", 3.0, 10)
@@ -103,8 +126,6 @@ def test_a_function_of_cloudformation_runs_from_its_folder(tmp_path: Path) -> No
     [
         (sam().replace("python3.12", "nodejs22.x"),
          "8: {R}.Runtime: Worker: functions of nodejs22.x cannot run here yet"),
-        (sam().replace("python3.12", "provided.al2023"),
-         "8: {R}.Runtime: Worker: functions of provided.al2023 cannot run here yet"),
         (sam("PackageType: Image"), "10: {R}.PackageType: Worker: images cannot run here yet"),
         (sam("InlineCode: 'x = 1'"),
          "10: {R}.InlineCode: Worker: functions whose code is in the template cannot run here yet"),
