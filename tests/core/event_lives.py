@@ -73,12 +73,14 @@ class EventWorld:
     attempts: dict[int, list[Attempt]] = field(default_factory=dict)
     told: dict[int, list[QueuedEvent]] = field(default_factory=dict)
     ended: dict[int, QueuedEvent] = field(default_factory=dict)
+    ended_at: dict[int, Instant] = field(default_factory=dict)
     crashed: set[int] = field(default_factory=set)
     _ids: count[int] = field(default_factory=lambda: count(1))
     _heap: list[tuple[Instant, int, bool, Callable[[], EventFact]]] = field(default_factory=list)
     _order: count[int] = field(default_factory=count)
     _under_way: set[int] = field(default_factory=set)
     _running: int = 0
+    _loads: int = 0
     _wanted: dict[int, Instant] = field(default_factory=dict)  # when accepted events come
 
     def accept_at(self, instant: Instant) -> int:
@@ -90,7 +92,7 @@ class EventWorld:
     def live(self, *, stop_at: Instant = float("inf")) -> bool:
         """One life, until all is settled, stopped or crashed; whether it did not crash."""
         machine = EventMachine(self.policy)
-        self._heap, self._under_way, self._running = [], set(), 0
+        self._heap, self._under_way, self._running, self._loads = [], set(), 0, 0
         for id, instant in sorted(self._wanted.items()):
             self._push(max(instant, self.now), lambda id=id: self._accepted(id))  # type: ignore[misc]
         if stop_at < float("inf"):
@@ -115,6 +117,7 @@ class EventWorld:
             for command in commands:
                 if isinstance(command, Finish):
                     assert not self._under_way
+                    assert not self._loads
                     return True
                 self._carry_out(command)
         raise AssertionError("it goes on for ever")
@@ -141,7 +144,8 @@ class EventWorld:
             case LoadEvents():
                 # What the store has may change between the question and the answer's arrival.
                 answer = self._load(command)
-                self._push(at, lambda: answer)
+                self._loads += 1
+                self._push(at, lambda: self._loaded(answer))
             case InvokeEvent(event):
                 self._takes(event)
                 self._running += 1
@@ -183,6 +187,10 @@ class EventWorld:
         following = rest[len(due) :]
         return EventsLoaded(due, following[0].due_at if following else None)
 
+    def _loaded(self, answer: EventsLoaded) -> EventFact:
+        self._loads -= 1
+        return answer
+
     def _invoked(self, attempt: Attempt) -> EventFact:
         self._running -= 1
         self.attempts[attempt.event.id].append(attempt)
@@ -195,7 +203,7 @@ class EventWorld:
 
     def _removed(self, event: QueuedEvent) -> EventFact:
         del self.stored[event.id]
-        self.ended[event.id] = event
+        self.ended[event.id], self.ended_at[event.id] = event, self.now
         return self._released(event, EventRemoved(event.id))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -11,12 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from poller.core.event_steps import (
+    EventInvoked,
     EventResult,
+    EventsLoaded,
+    PolicyChanged,
     QueuedEvent,
+    RemoveEvent,
 )
-from poller.core.invocations import (
-    EventMachine,
-)
+from poller.core.invocations import DELIVERIES_MAX, EventMachine
 from poller.core.model import Failed, Refused, Succeeded
 from poller.core.policy import EventPolicy
 from poller.core.steps import Started, Ticked
@@ -166,6 +169,7 @@ def test_attempts_come_when_the_rules_say(
     (attempts,) = world.attempts.values()
     assert [after.began - before.ended for before, after in pairwise(attempts)] == waits
     assert [event.result for event in world.ended.values()] == [result]
+    assert list(world.ended_at.values()) == [attempts[-1].ended]
 
 
 def test_an_event_too_old_to_begin_with_never_runs() -> None:
@@ -214,6 +218,47 @@ def test_while_a_destination_is_slow_others_still_run() -> None:
     assert world.live()
 
     assert {each.began for [each] in world.attempts.values()} == {began}
+
+
+def test_each_event_comes_again_when_it_is_due_whatever_the_others_do() -> None:
+    def outcome(event: QueuedEvent, rng: random.Random) -> Outcome:
+        return Failed("no") if event.id % 2 else Refused("busy", 90.0 if event.id == 2 else None)
+
+    world = EventWorld(EventPolicy(age_max=200.0), outcome, random.Random(0))
+    for number in range(4):
+        world.accept_at(world.now + number)
+
+    assert world.live()
+
+    assert {
+        id: [after.began - before.ended for before, after in pairwise(attempts)]
+        for id, attempts in world.attempts.items()
+    } == {1: [60, 120], 2: [90, 90, 19], 3: [60, 120], 4: [1, 2, 4, 8, 16, 32, 64, 72]}
+
+
+def test_results_that_wait_to_be_told_have_a_bound() -> None:
+    policy = EventPolicy(concurrency_max=1, tells_success=True)
+    world = EventWorld(policy, ran, random.Random(1), deliveries_take=300.0)
+    for _ in range(DELIVERIES_MAX + 50):
+        world.accept_at(world.now)
+
+    assert world.live()
+
+    check_results(world)
+    began = world.attempts[1][0].began
+    assert {each.began - began for [each] in world.attempts.values()} == {0.0, 300.0}
+
+
+def test_a_changed_policy_holds_for_what_is_decided_next() -> None:
+    machine = EventMachine(EventPolicy(retries_max=2))
+    machine.handle(PolicyChanged(EventPolicy(retries_max=0)), 0.0)
+    event = QueuedEvent(1, "request", 2, 0.0, 0.0)
+    machine.handle(Started(), 0.0)
+    machine.handle(EventsLoaded([event], None), 0.0)
+
+    (command,) = machine.handle(EventInvoked(1, Failed("no")), 0.0)
+
+    assert command == RemoveEvent(replace(event, attempts=1, result=EventResult.RETRIES_EXHAUSTED))
 
 
 def test_an_empty_queue_waits_for_nothing() -> None:
