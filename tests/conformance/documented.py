@@ -173,4 +173,57 @@ REST = (
     ),
 )
 
-DOCUMENTED = (*OVER_THE_API, *STREAMS, *FAILURES, *QUEUES, *FILTERS, *REST)
+FUNCTIONS = (
+    as_aws("S11.2.header", "the X-Ray header of messages reaches the function"),
+    as_aws("S12.1.invoke", "Invoke: response, error header, log tail, executed version"),
+    as_aws("S12.1.refused", "Invoke: refusals of names, bodies, sizes and headers"),
+    as_aws("S12.1.dry-run", "Invoke: DryRun runs nothing"),
+    different(
+        "S12.1.throttled",
+        "an invocation over the concurrency is a 429 with its reason",
+        "it waits up to a second first",
+    ),
+    as_aws("S12.1.errors", "errors of Invoke that are no function errors spend no retry"),
+    different(
+        "S12.1.too-large",
+        "what becomes of a batch that the function refuses as too large is not documented",
+        "it is split, down to a record that is too large by itself",
+    ),
+    as_aws("S12.2.clients", "AWS's runtime clients attach, with the whole context object"),
+    as_aws("S12.2.exit", "a runtime that exits in the middle is a function error"),
+    as_aws("S12.2.timeout", "a runtime beyond the timeout is killed, and that is a function error"),
+    as_aws("S12.2.many", "a function's runtimes run side by side"),
+    different(
+        "S12.2.streaming",
+        "a streamed response may have 200 MB",
+        "it counts as a whole, and may have 6 MB",
+    ),
+    as_aws("S12.2.extensions", "extensions are told of invocations and of the end"),
+    refused(
+        "S12.2.telemetry",
+        "the Telemetry API and the Logs API",
+        "as the Runtime Interface Emulator does: not supported",
+    ),
+    as_aws("S12.2.output", "what a function prints is framed by START, END and REPORT"),
+    as_aws(
+        "S12.3.emulator",
+        "errors and timeouts of an emulator are the function's",
+    ),
+    as_aws("S12.3.one", "an emulator runs one invocation at a time"),
+    as_aws("S12.4.durable", "an event is queued before the 202"),
+    as_aws("S12.4.retries", "function errors are tried again after one and two minutes"),
+    as_aws(
+        "S12.4.throttles",
+        "throttles and system errors wait 1 s to 5 minutes, spending no attempt",
+    ),
+    as_aws("S12.4.age", "an event that is too old is not tried again"),
+    as_aws("S12.4.records", "records of successes and failures, to every kind of destination"),
+    as_aws("S12.4.dead-letter", "a dead-letter queue gets the event with its attributes"),
+    different(
+        "S12.4.lost",
+        "an event whose destination fails is lost",
+        "its record is kept, and sent when the destination works again",
+    ),
+)
+
+DOCUMENTED = (*OVER_THE_API, *STREAMS, *FAILURES, *QUEUES, *FILTERS, *REST, *FUNCTIONS)

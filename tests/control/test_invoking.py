@@ -234,6 +234,7 @@ async def test_a_client_context_reaches_the_function_as_it_came(plane: Plane) ->
     assert plane.function.got[0].client_context == context
 
 
+@pytest.mark.proves("S12.1.dry-run")
 async def test_a_dry_run_finds_the_function_and_runs_nothing(plane: Plane) -> None:
     told = await plane.invoke("orders:live", b"{}", X_Amz_Invocation_Type="DryRun")
     unknown = await plane.invoke("nobody", b"{}", X_Amz_Invocation_Type="DryRun")
@@ -246,6 +247,7 @@ async def test_a_dry_run_finds_the_function_and_runs_nothing(plane: Plane) -> No
 # What is queued.
 
 
+@pytest.mark.proves("S12.4.durable")
 async def test_an_event_is_taken_once_it_is_durable_and_has_no_client_context(plane: Plane) -> None:
     told = await plane.invoke(
         f"{ARN}orders:live",
@@ -378,6 +380,7 @@ NO_CONTEXT = bad_content("Client context must be a valid Base64-encoded JSON obj
         ),
     ],
 )
+@pytest.mark.proves("S12.1.refused")
 async def test_a_function_that_is_not_declared_is_refused_as_on_aws(
     plane: Plane, name: str, query: str, expected: Refused
 ) -> None:
@@ -435,6 +438,7 @@ async def test_what_is_no_name_of_a_function_is_refused(plane: Plane, name: str)
 
 
 @pytest.mark.parametrize("body", [b" ", b"x", b'{"a":1,}', b"[" * 5000, b'"\xff"', b"1 2"])
+@pytest.mark.proves("S12.1.refused")
 async def test_an_event_that_is_not_json_is_refused(plane: Plane, body: bytes) -> None:
     for kind in ("RequestResponse", "Event", "DryRun"):
         told = await plane.invoke(body=body, X_Amz_Invocation_Type=kind)
@@ -448,6 +452,7 @@ async def test_an_event_that_is_not_json_is_refused(plane: Plane, body: bytes) -
 @pytest.mark.parametrize(
     ("kind", "limit"), [("RequestResponse", PAYLOAD_BYTES_MAX), ("Event", EVENT_BYTES_MAX)]
 )
+@pytest.mark.proves("S12.1.refused")
 async def test_an_event_may_have_6_mb_or_1_mb_if_it_is_queued_and_no_more(
     plane: Plane, kind: str, limit: int, chunked: bool
 ) -> None:

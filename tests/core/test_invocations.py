@@ -161,6 +161,7 @@ ERROR, RAN, BUSY = Failed("Error: no"), Succeeded(), Refused("busy")
         ([Refused("busy", 1e9), RAN], EventPolicy(age_max=60), "Success", [59]),
     ],
 )  # fmt: skip
+@pytest.mark.proves("S12.4.retries")
 def test_attempts_come_when_the_rules_say(
     outcomes: list[Outcome], policy: EventPolicy, result: str, waits: list[int]
 ) -> None:
@@ -172,6 +173,7 @@ def test_attempts_come_when_the_rules_say(
     assert list(world.ended_at.values()) == [attempts[-1].ended]
 
 
+@pytest.mark.proves("S12.4.age")
 def test_an_event_too_old_to_begin_with_never_runs() -> None:
     world = EventWorld(
         EventPolicy(age_max=60, concurrency_max=1, tells_failure=True),

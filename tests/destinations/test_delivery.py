@@ -155,6 +155,7 @@ async def test_an_outage_shorter_than_five_minutes_only_delays(
 
 
 @pytest.mark.proves("S7.3.kept")
+@pytest.mark.proves("S12.4.lost")
 async def test_an_outage_longer_than_five_minutes_keeps_the_document(
     now: Callable[[], float], caplog: pytest.LogCaptureFixture
 ) -> None:

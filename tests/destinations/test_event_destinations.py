@@ -77,6 +77,7 @@ async def test_a_record_carries_the_trace_to_a_queue(
 
 
 @pytest.mark.parametrize("server", ["moto_url", "ministack_url"])
+@pytest.mark.proves("S12.4.dead-letter")
 async def test_a_dead_letter_says_what_went_wrong_beside_the_event(
     server: str, request: pytest.FixtureRequest
 ) -> None:
@@ -115,6 +116,7 @@ async def test_a_topic_gets_a_dead_letter_with_its_attributes(
 
 
 @pytest.mark.parametrize("server", ["moto_url", "ministack_url"])
+@pytest.mark.proves("S12.4.records")
 async def test_a_bucket_gets_the_record_and_nothing_else(
     server: str, request: pytest.FixtureRequest
 ) -> None:
@@ -129,6 +131,7 @@ async def test_a_bucket_gets_the_record_and_nothing_else(
 
 
 @pytest.mark.parametrize("succeeded", [True, False])
+@pytest.mark.proves("S12.4.records")
 async def test_a_bus_gets_the_record_as_the_detail_of_an_event(
     moto_url: str, succeeded: bool
 ) -> None:

@@ -125,6 +125,7 @@ async def test_an_event_runs_once_it_is_accepted() -> None:
     assert world.sent == []
 
 
+@pytest.mark.proves("S12.4.retries")
 async def test_what_failed_is_retried_after_one_minute_and_after_two() -> None:
     world = World(answer=lambda invocation: ERROR)
 
@@ -174,6 +175,7 @@ async def test_a_success_is_told_with_what_was_returned() -> None:
     assert "functionError" not in told["responseContext"]
 
 
+@pytest.mark.proves("S12.4.age")
 async def test_what_is_never_reached_is_given_up_when_it_is_too_old() -> None:
     world = World(answer=lambda invocation: BUSY)
 

@@ -87,6 +87,7 @@ def test_a_success_goes_to_its_destination_and_leaves_the_queue(
     }
 
 
+@pytest.mark.proves("S12.4.records", "S12.4.dead-letter")
 def test_a_failure_goes_to_its_destination_and_to_the_dead_letter_queue(
     stub: Function, moto_url: str
 ) -> None:
@@ -131,6 +132,7 @@ def test_a_function_here_gets_what_another_came_to(stub: Function, moto_url: str
     assert stub.calls[1].event["responsePayload"] == {"done": "/"}
 
 
+@pytest.mark.proves("S12.4.throttles")
 def test_a_throttled_event_comes_again_after_a_second_and_then_after_two(
     stub: Function, moto_url: str
 ) -> None:
@@ -145,6 +147,7 @@ def test_a_throttled_event_comes_again_after_a_second_and_then_after_two(
     assert (second - first >= 1.0, third - second >= 2.0) == (True, True)
 
 
+@pytest.mark.proves("S12.4.durable")
 def test_what_was_accepted_outlives_every_kill(
     stub: Function, moto_url: str, tmp_path: Path
 ) -> None:
@@ -226,6 +229,7 @@ def test_the_aws_cli_invokes_asynchronously(stub: Function, moto_url: str, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.proves("S12.4.retries")
 def test_what_failed_comes_again_after_one_minute_and_after_two(
     stub: Function, moto_url: str, tmp_path: Path
 ) -> None:

@@ -96,6 +96,7 @@ def post(address: str, function: str, body: bytes, **headers: str) -> Raw:
     return raw(address, "POST", f"/2015-03-31/functions/{function}/invocations", body, named)
 
 
+@pytest.mark.proves("S12.1.invoke")
 def test_boto3_invokes_a_function_and_gets_all_that_lambda_tells(running: Running) -> None:
     context = {"custom": {"tenant": "blue"}, "client": {"installation_id": "i"}}
     reply = aws("lambda", running.address).invoke(
@@ -123,6 +124,7 @@ def test_boto3_invokes_a_function_and_gets_all_that_lambda_tells(running: Runnin
     assert any(line.startswith(f"REPORT RequestId: {request_id}\tDuration: ") for line in log)
 
 
+@pytest.mark.proves("S12.1.invoke")
 def test_a_function_error_has_its_header_and_the_trace_of_the_runtime(running: Running) -> None:
     reply = aws("lambda", running.address).invoke(FunctionName="fail", LogType="Tail")
     error = json.load(reply["Payload"])
@@ -209,6 +211,7 @@ def test_calls_at_one_time_each_get_their_own_result(running: Running) -> None:
         assert [call.result() for call in calls] == list(range(40))
 
 
+@pytest.mark.proves("S12.1.throttled")
 def test_over_its_own_limit_or_that_of_all_functions_a_call_is_a_429(
     running: Running, tmp_path: Path
 ) -> None:

@@ -8,6 +8,8 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from tests.functions import Answer, Call, function
 from tests.lambda_functions import new_function
 from tests.outside.watched import watched
@@ -85,6 +87,7 @@ def test_a_function_in_lambda_gets_a_streams_records_and_its_errors_bisect(
     assert sorted(batches) == [["a", "b"], ["bad"], ["c"]]
 
 
+@pytest.mark.proves("S12.1.too-large")
 def test_a_batch_that_invoke_refuses_as_too_large_is_split_until_it_fits(
     ministack_url: str,
 ) -> None:
@@ -128,6 +131,7 @@ def test_a_batch_that_invoke_refuses_as_too_large_is_split_until_it_fits(
     assert "Request must be smaller than it is" in log
 
 
+@pytest.mark.proves("S12.1.errors")
 def test_what_keeps_poller_from_invoking_is_said_with_what_to_do_and_spends_no_retry(
     ministack_url: str,
 ) -> None:

@@ -54,6 +54,7 @@ def invoke(running: Running, function: str, event: Any) -> tuple[str, Any]:
         return reply["ResponseMetadata"]["RequestId"], json.loads(reply["Payload"].read())
 
 
+@pytest.mark.proves("S12.2.output")
 def test_what_functions_print_is_there_line_by_line_with_the_id_of_its_invocation() -> None:
     command = f"{sys.executable} -S runtime.py faults.says"
     declared = functions(

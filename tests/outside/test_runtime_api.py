@@ -112,6 +112,7 @@ def test_runtimes_of_every_language_are_fed_by_streams_and_queues(ministack_url:
 
 
 @pytest.mark.parametrize("language", starting.LANGUAGES)
+@pytest.mark.proves("S12.2.exit")
 def test_a_runtime_killed_in_the_middle_of_a_batch_is_a_retry_and_nothing_is_lost(
     ministack_url: str, language: Callable[[], Command]
 ) -> None:
@@ -143,6 +144,7 @@ def test_a_runtime_killed_in_the_middle_of_a_batch_is_a_retry_and_nothing_is_los
     assert numbers == [[0, 1, 2], [0, 1, 2], [3, 4, 5]]
 
 
+@pytest.mark.proves("S12.2.many")
 def test_ten_runtimes_run_ten_batches_at_one_time(ministack_url: str) -> None:
     queue, port = new_queue(ministack_url, VisibilityTimeout="60"), free_port()
     to_queue(ministack_url, queue)([Item("key", number) for number in range(40)])

@@ -171,6 +171,7 @@ def test_a_stream_batch_links_to_the_poll_that_brought_it(at_work: AtWork) -> No
     assert at_work.told("stream")["x-amzn-trace-id"] == xray_of(at_work.one("invoke stream"))
 
 
+@pytest.mark.proves("S11.2.header")
 def test_a_handler_is_told_its_trace(at_work: AtWork) -> None:
     invocation = at_work.one("invoke told")
     assert invocation.trace_id == TRACE

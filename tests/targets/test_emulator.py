@@ -74,6 +74,7 @@ async def test_a_function_runs_with_its_request_id_and_its_clients_context(
     assert (told["request_id"], told["told"]) == (sent.request_id, {"a": "b"})
 
 
+@pytest.mark.proves("S12.3.emulator")
 async def test_an_error_of_the_function_is_one(running: Emulator) -> None:
     [reply] = await invoked(running, events=[{"do": "raise"}])
 
@@ -101,6 +102,7 @@ async def test_a_response_that_is_too_large_is_an_error(running: Emulator) -> No
     assert reply.error_type == "Function.ResponseSizeTooLarge"
 
 
+@pytest.mark.proves("S12.3.emulator")
 async def test_its_own_timeout_is_the_functions(running: Emulator) -> None:
     [late] = await invoked(running, events=[{"do": "sleep", "seconds": 60}])
     [after] = await invoked(running, events=[{}])
@@ -127,6 +129,7 @@ async def test_after_a_timeout_of_ours_it_is_left_alone_until_it_has_ended(
     assert running.process.poll() is None
 
 
+@pytest.mark.proves("S12.3.one")
 async def test_a_pool_runs_one_invocation_at_a_time_for_each_address(running: Emulator) -> None:
     with emulator(CODE, timeout=5) as other:
         event = {"do": "sleep", "seconds": 0.2}

@@ -145,6 +145,7 @@ REFUSALS: list[tuple[int, str, str, str]] = [
 
 
 @pytest.mark.parametrize(("status", "code", "treatment", "told"), REFUSALS)
+@pytest.mark.proves("S12.1.errors")
 async def test_an_error_of_lambdas_own_is_treated_as_by_its_pollers_and_never_counted(
     status: int, code: str, treatment: str, told: str
 ) -> None:

@@ -68,6 +68,7 @@ async def test_what_a_function_raises_is_a_function_error_and_its_process_lives(
         ("faults.is_killed", b"{}", "Runtime exited with error: signal: killed"),
     ],
 )
+@pytest.mark.proves("S12.2.exit")
 async def test_a_process_that_ends_in_the_middle_fails_its_invocation_alone(
     make: Make, handler: str, event: bytes, reason: str
 ) -> None:
@@ -84,6 +85,7 @@ async def test_a_process_that_ends_in_the_middle_fails_its_invocation_alone(
     ]
 
 
+@pytest.mark.proves("S12.2.timeout")
 async def test_a_timeout_kills_the_process_and_the_next_invocation_gets_another(
     make: Make,
 ) -> None:

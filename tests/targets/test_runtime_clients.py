@@ -73,6 +73,7 @@ async def test_events_and_responses_go_through_a_runtime_of(
     assert json.loads(after.body) == {"after": True}
 
 
+@pytest.mark.proves("S12.2.clients")
 async def test_the_context_of_the_official_client_is_that_of_lambda() -> None:
     client = {"custom": {"a": "ü"}, "env": {"b": "c"}, "client": {"app_title": "shop"}}
     encoded = base64.b64encode(json.dumps(client, ensure_ascii=False).encode()).decode()
@@ -108,6 +109,7 @@ async def test_the_context_of_the_official_client_is_that_of_lambda() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("earlier", [0, 1])
+@pytest.mark.proves("S12.2.exit")
 async def test_a_runtime_that_is_killed_in_the_middle_is_known_long_before_the_timeout(
     language: Callable[[], Command], earlier: int
 ) -> None:
@@ -136,6 +138,7 @@ async def killed_when(attached: AttachedRuntimes, pid: int, running: Callable[[]
     return await task
 
 
+@pytest.mark.proves("S12.2.many")
 async def test_ten_runtimes_run_ten_invocations_at_one_time() -> None:
     attached, address = runtimes()
     with function() as stub, ExitStack() as processes:

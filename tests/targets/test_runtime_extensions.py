@@ -51,6 +51,7 @@ async def test_an_extension_learns_what_it_extends(place: Place) -> None:
     assert uuid.UUID(answer.headers["lambda-extension-identifier"])
 
 
+@pytest.mark.proves("S12.2.extensions")
 async def test_an_extension_is_told_of_invocations_and_of_the_end() -> None:
     what = invocation()
     async with AsyncExitStack() as later:
@@ -164,6 +165,7 @@ async def test_a_wrong_request_is_told_so_in_the_words_of_aws(
     assert (answer.status, answer.error) == (status, error)
 
 
+@pytest.mark.proves("S12.2.telemetry")
 async def test_errors_of_extensions_are_told_and_end_them(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:

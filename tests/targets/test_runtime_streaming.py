@@ -39,6 +39,7 @@ async def streamed(
 
 
 @pytest.mark.parametrize("piece", [1, 7, 1 << 20])
+@pytest.mark.proves("S12.2.streaming")
 async def test_a_streamed_response_is_taken_as_a_whole(piece: int) -> None:
     reply, answer = await streamed(b'{"batch', b'ItemFailures":', b"[]}", piece=piece)
 
@@ -89,6 +90,7 @@ async def test_the_prelude_for_an_http_front_is_no_part_of_the_response(
     assert reply == Ran(body)
 
 
+@pytest.mark.proves("S12.2.streaming")
 async def test_a_stream_may_be_as_large_as_a_response_and_no_larger() -> None:
     half = b"x" * (BODY_BYTES_MAX // 2)
 
