@@ -16,6 +16,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -150,7 +151,7 @@ class RuntimeProcess(asyncio.SubprocessProtocol):
 
     async def invoke(self, invocation: Invocation, left: Seconds) -> Reply:
         """NotReached if it ends, or hangs, before it takes the invocation."""
-        if self._exited:
+        if self._exited or self._has_ended():
             return NotReached("the process has ended")
         reply = await self._api.invoke(invocation, timeout=left)
         return reply if self._taken_at is None else self._told(invocation, reply, self._taken_at)
@@ -267,6 +268,15 @@ class RuntimeProcess(asyncio.SubprocessProtocol):
     def _pid(self) -> int:
         assert self._transport is not None
         return self._transport.get_pid()
+
+    def _has_ended(self) -> bool:
+        """Whether it has, also where that has not been reported yet."""
+        if sys.platform != "linux":
+            return False
+        try:
+            return os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
 
     def _be_gone(self) -> None:
         if not self._gone.done():
