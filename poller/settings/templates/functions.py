@@ -13,6 +13,7 @@ from poller.targets.runtime_environment import HANDLER_VARIABLE
 from poller.wire.arns import is_role
 from poller.wire.problems import Path, Problem, one_line
 
+from .asynchronous import asynchronous, place_of
 from .blocks import block_at
 from .intrinsics import called
 from .resources import LABEL_UNKNOWN, SAM_FUNCTION, Resource
@@ -53,7 +54,7 @@ def read_template_function(
     assert resource is not None
     path = ("Resources", logical, "Properties")
     try:
-        block = _Reading(stack, logical, resource).block()
+        block = _Reading(stack, logical, resource, name).block()
     except _Wrong as wrong:
         stack.note(wrong.problem.below(*path))
         return None
@@ -70,6 +71,8 @@ def read_template_function(
 def _placed(problem: Problem, resource: Resource) -> Problem:
     """A problem of a config's function as one of the template's."""
     key, *rest = problem.path or ("",)
+    if key == "async" and rest:
+        return replace(problem, path=place_of(str(rest[0]), resource.kind))
     there = _PROPERTIES.get(str(key), ())
     if key in {"path", "command"} and resource.kind != SAM_FUNCTION:
         there = ("Code",)
@@ -79,8 +82,9 @@ def _placed(problem: Problem, resource: Resource) -> Problem:
 class _Reading:
     """Reads one function's properties into the block that a config would have for it."""
 
-    def __init__(self, stack: Stack, logical: str, resource: Resource) -> None:
+    def __init__(self, stack: Stack, logical: str, resource: Resource, name: str) -> None:
         self._stack = stack
+        self._name = name
         self._logical = logical
         self._resource = resource
         self._properties = resource.properties
@@ -103,6 +107,7 @@ class _Reading:
             "concurrency": self._number("ReservedConcurrentExecutions"),
             "environment": _with_handler(environment, handler) if custom else environment,
             "role": self._role(),
+            "async": asynchronous(self._stack, self._logical, self._resource, key=self._name),
         }
         entries = {key: Entry(node.line, node) for key, node in values.items() if node is not None}
         self._note_layers()

@@ -75,6 +75,9 @@ KINDS = {
         f"{_ARN}{{name}}",
         {"TopicArn": f"{_ARN}{{name}}", "TopicName": "{name}"},
     ),
+    "AWS::Events::EventBus": Kind(
+        "Name", "events", attributes={"Arn": f"{_ARN}event-bus/{{name}}"}
+    ),
     "AWS::S3::Bucket": Kind("BucketName", "s3", attributes={"Arn": "arn:{partition}:s3:::{name}"}),
     "AWS::IAM::Role": Kind(
         "RoleName",
