@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from aiohttp import web
 
-from poller.observe.board import Board
+from poller.core.model import Seconds
+from poller.observe.board import STUCK_AFTER, Board
 from poller.observe.metrics import Metrics
 
 
-def status_routes(board: Board, metrics: Metrics) -> Sequence[web.AbstractRouteDef]:
-    """The route table; each answers GET and HEAD."""
+def status_routes(
+    board: Board, metrics: Metrics, queues_overdue: Callable[[], Mapping[str, Seconds]]
+) -> Sequence[web.AbstractRouteDef]:
+    """The route table; each answers GET and HEAD.
+
+    `queues_overdue`: of the queue of each function's events, see `EventQueues.overdue`.
+    """
 
     async def healthz(request: web.Request) -> web.Response:
         """200 unless a machine is stuck, which only a restart can help."""
-        stuck = [
-            {
-                "mapping": each.unit.mapping,
-                "shard": each.unit.shard,
-                "overdue_seconds": round(each.overdue, 3),
-            }
-            for each in board.stuck()
-        ]
+        stuck = _stuck(board, queues_overdue())
         if stuck:
             return web.json_response({"status": "stuck", "stuck": stuck}, status=503)
         return web.json_response({"status": "ok"})
@@ -54,3 +54,21 @@ def status_routes(board: Board, metrics: Metrics) -> Sequence[web.AbstractRouteD
         web.get("/lag", lag),
         web.get("/metrics", scrape),
     )
+
+
+def _stuck(board: Board, queues_overdue: Mapping[str, Seconds]) -> list[dict[str, Any]]:
+    """What should have happened more than a minute ago, and why it did not is not known."""
+    of_mappings = [
+        {
+            "mapping": each.unit.mapping,
+            "shard": each.unit.shard,
+            "overdue_seconds": round(each.overdue, 3),
+        }
+        for each in board.stuck()
+    ]
+    of_events = [
+        {"function": function, "overdue_seconds": round(overdue, 3)}
+        for function, overdue in queues_overdue.items()
+        if overdue > STUCK_AFTER
+    ]
+    return of_mappings + of_events

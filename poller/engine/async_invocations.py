@@ -71,6 +71,10 @@ class EventQueues:
         """No event runs, and of none a result is being told; some may wait to be tried again."""
         return not any(run.held for run in self._runs.values())
 
+    def overdue(self) -> dict[str, Seconds]:
+        """By function, how long ago its queue should have done something; 0 while all is well."""
+        return {key: run.overdue for key, run in self._runs.items()}
+
     def apply(self, functions: Mapping[str, EventFunction]) -> None:
         """Invocations from now on are of these; the caller lets those of before end."""
         known = self._left | self._functions

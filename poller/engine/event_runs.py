@@ -89,6 +89,7 @@ class EventRun:
         self._around = around
         self._machine = EventMachine(function.policy)
         self._driver = Driver(self._machine, self._perform, clock=around.now, saw=self._saw)
+        self._seen_at = around.now()
 
     async def run(self) -> None:
         """Raises what nobody expected."""
@@ -110,7 +111,16 @@ class EventRun:
     def held(self) -> int:
         return self._machine.held
 
+    @property
+    def overdue(self) -> Seconds:
+        """How long ago something should have happened; 0 while all is well."""
+        deadline = self._machine.deadline()
+        if deadline is None or self.held:
+            return 0.0
+        return max(0.0, self._around.now() - max(deadline, self._seen_at))
+
     def _saw(self, fact: Any, commands: Sequence[Any], now: Instant) -> None:
+        self._seen_at = now
         for observer in self._around.observers:
             observer.saw_event(self._function.key, fact, commands, now)
 

@@ -187,7 +187,7 @@ class Service:
             invoking = Invoking(
                 lambda named: functions.find(named, self._settings), queues, now=now
             )
-            await self._listen(stack, store, registry, delivery, invoking)
+            await self._listen(stack, store, registry, delivery, invoking, queues=queues)
             tasks = await stack.enter_async_context(anyio.create_task_group())
             tasks.start_soon(delivery.resend)
             tasks.start_soon(keep_saving_results, registry)
@@ -241,6 +241,8 @@ class Service:
         registry: Registry,
         delivery: Delivery,
         invoking: Invoking,
+        *,
+        queues: EventQueues,
     ) -> None:
         host, port = self._settings.listen
         metrics = Metrics(
@@ -253,7 +255,7 @@ class Service:
             file=self._file,
         )
         app = make_app(
-            status_routes(self.board, metrics),
+            status_routes(self.board, metrics, queues.overdue),
             mapping_routes(
                 Operations(registry, around), Tagging(registry, self._file), registry.claimed.wait
             ),

@@ -49,13 +49,16 @@ class Service:
         self.time = Time()
         self.tally, self.board = Tally(), Board(self.time.now)
         self.functions = FunctionTally()
+        self.overdue = {"orders": 0.0}
         self.board.add_mapping(
             SHARD.mapping, function="orders", source_arn=SHARD.source_arn, of_file=True
         )
         look = snapshot(unsettled=1, oldest=NOW - 12.5)
         self.board.register(SHARD, snapshot=lambda: look, deadline=lambda: NOW)
         self.routes = status_routes(
-            self.board, Metrics(self.tally, self.board, self.functions, EventTally())
+            self.board,
+            Metrics(self.tally, self.board, self.functions, EventTally()),
+            lambda: self.overdue,
         )
         self.address = ("", 0)
 
@@ -98,6 +101,13 @@ async def test_healthz_is_200_until_a_machine_is_stuck(service: Service) -> None
     assert (reply.status, reply.json()) == (503, {"status": "stuck", "stuck": [place]})
     service.poll()
     assert (await service.ask("/healthz")).status == 200
+
+
+async def test_healthz_is_503_while_a_queue_of_events_is_stuck(service: Service) -> None:
+    service.overdue = {"orders": 61.0, "others": 59.0}
+    reply = await service.ask("/healthz")
+    stuck = [{"function": "orders", "overdue_seconds": 61.0}]
+    assert (reply.status, reply.json()) == (503, {"status": "stuck", "stuck": stuck})
 
 
 async def test_readyz_is_200_between_the_first_poll_and_shutdown(service: Service) -> None:

@@ -17,9 +17,9 @@ from poller.core.model import Fate
 from poller.core.policy import EventPolicy
 from poller.engine import async_invocations
 from poller.engine.async_invocations import EventQueues
-from poller.engine.event_runs import EventFunction
+from poller.engine.event_runs import EventFunction, EventRun, EventSurroundings
 from poller.errors import QueueFull, StateError
-from poller.event_queue import Backlog
+from poller.event_queue import AcceptedEvent, Backlog
 from poller.interfaces import Errored, Failure, Invocation, NotReached, Ran, Reply
 from poller.stores.memory import MemoryStore
 from tests.engine.worlds import FUNCTION, LoopClock, until
@@ -95,6 +95,11 @@ class World:
         target = Function(self.clock, lambda invocation: NotReached("Function does not exist"))
         return EventFunction(key=key, target=target, policy=EventPolicy(), timeout=0.0)
 
+    def surroundings(self) -> EventSurroundings:
+        return EventSurroundings(
+            self.clock.now, self.store, self.deliver, (), lambda function, event: None
+        )
+
     @asynccontextmanager
     async def running(self, **settings: Any) -> AsyncIterator[EventQueues]:
         """One life, which ends at once with the block, as a crash would end it."""
@@ -160,6 +165,23 @@ async def test_what_failed_is_retried_after_one_minute_and_after_two() -> None:
     assert [value for _, _, value in letter.notice.attributes] == ["request", "200", "no"]
 
 
+async def test_a_queue_that_nobody_drives_any_more_is_overdue() -> None:
+    world = World(answer=lambda invocation: ERROR)
+    run = EventRun(world.declared()["work"], world.surroundings())
+    driving = asyncio.ensure_future(run.run())
+    await world.store.add_event(
+        AcceptedEvent("work", FUNCTION, b"1", "id", "", ""), world.clock.now()
+    )
+    run.accepted()
+    await asyncio.sleep(30.0)
+    while_driven = run.overdue
+    driving.cancel()
+    await asyncio.sleep(90.0)
+
+    assert (while_driven, round(run.overdue)) == (0.0, 60)
+
+
+@pytest.mark.proves("S12.4.records")
 async def test_a_success_is_told_with_what_was_returned() -> None:
     world = World()
 
