@@ -109,7 +109,7 @@ def reported(body: bytes, stated_type: str) -> Errored:
     """
     try:
         error = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         error = None
     if not isinstance(error, dict):
         text = body.decode("utf-8", "replace")

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from poller.aws.client import AwsError, JsonClient
+from poller.aws.failures import MESSAGE_LENGTH_MAX
 from poller.aws.sessions import AwsSession, AwsSettings
 from tests.aws.canned import Answer, Call, Canned, Says, canned, error
 
@@ -151,6 +152,7 @@ THROUGHPUT = "ProvisionedThroughputExceededException"
         (Says(b"[1]", 404), "HTTP 404", "[1]", False, False),
         (Says(b"\xff", 502), "HTTP 502", "\N{REPLACEMENT CHARACTER}", False, True),
         (Says(b"", 301), "HTTP 301", "", False, False),
+        (Says(b"[" * 5_000, 503), "HTTP 503", "[" * MESSAGE_LENGTH_MAX, False, True),
         (
             Says(b"", 400, {"x-amzn-errortype": "LimitExceededException:http://internal/"}),
             "LimitExceededException",

@@ -129,6 +129,22 @@ async def test_too_large_an_answer_is_refused_and_fails_the_invocation(
     assert await works(api)
 
 
+@pytest.mark.parametrize("garbage", [b"", b"\xff", b"[", b"7", b"[" * 100_000, b'{"a":' * 100_000])
+async def test_an_error_that_is_garbage_fails_the_invocation_at_once(
+    api: RuntimeApi, garbage: bytes
+) -> None:
+    what = invocation()
+    async with connected(api.address) as runtime, asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(api.invoke(what))
+        await runtime.call("GET", NEXT)
+        answer = await runtime.call("POST", error_path(what.request_id), garbage)
+
+    assert answer.status == 202
+    text = garbage.decode(errors="replace")
+    assert task.result() == Errored("Unhandled", text, payload=garbage)
+    assert await works(api)
+
+
 async def test_the_largest_answer_is_taken_also_by_a_client_that_asks_first(
     api: RuntimeApi,
 ) -> None:
