@@ -49,6 +49,7 @@ class Delivery:
         self._on_failed_attempt = on_failed_attempt
         self._give_up_after = give_up_after
         self._destinations: dict[str, Destination] = {}  # as many as documents name
+        self._failed: dict[str, int] = {}  # the document that ended the last round, by destination
         self._resending = anyio.Lock()
 
     async def deliver(self, failure: Failure) -> Fate:
@@ -90,23 +91,37 @@ class Delivery:
     async def resend_once(self) -> int:
         """Send kept documents again, oldest first, and drop them; how many were sent.
 
-        The first failure of a destination ends the round for that destination.  Raises StateError.
+        The first failure of a destination ends the round for that destination, and its next round
+        begins behind the document that failed: there may be nothing wrong but with that one, such
+        as a record that is larger than a queue's messages may be.  Raises StateError.
         """
-        sent, after = 0, 0
-        failing: set[str] = set()
+        failed: dict[str, int] = {}
         async with self._resending:
-            while documents := await self._store.kept(RESEND_BATCH, after=after):
-                for id, failure in documents:
-                    after = id
-                    if failure.destination in failing:
-                        continue
-                    if await self._sent_again(failure):
-                        await self._store.drop([id])
-                        sent += 1
-                    else:
-                        failing.add(failure.destination)
+            sent = await self._resend(failed, behind=True)
+            if self._failed:
+                sent += await self._resend(failed, behind=False)
+            self._failed = failed
         if sent:
             logger.info("%d kept documents have reached their destination", sent)
+        return sent
+
+    async def _resend(self, failed: dict[str, int], *, behind: bool) -> int:
+        """Send what lies `behind` the failures of the last round, or else all but that.
+
+        `failed`: by destination, the document that ended this round; they are added.
+        """
+        sent, after = 0, 0
+        while documents := await self._store.kept(RESEND_BATCH, after=after):
+            for id, failure in documents:
+                after = id
+                place = failure.destination
+                if place in failed or (id > self._failed.get(place, 0)) is not behind:
+                    continue
+                if await self._sent_again(failure):
+                    await self._store.drop([id])
+                    sent += 1
+                else:
+                    failed[place] = id
         return sent
 
     async def _sent_again(self, failure: Failure) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import pytest
@@ -47,6 +47,19 @@ class Mailbox:
         if now < self.works_at:
             raise DestinationError(f"{failure.destination}: down")
         self.received.append(failure)
+
+
+class Picky(Mailbox):
+    """A destination that never takes the documents with the keys `refuses`."""
+
+    def __init__(self, refuses: Collection[str]) -> None:
+        super().__init__()
+        self._refuses = refuses
+
+    async def send(self, failure: Failure) -> None:
+        if failure.key in self._refuses:
+            raise DestinationError(f"{failure.destination}: too large")
+        await super().send(failure)
 
 
 class Silent:
@@ -261,6 +274,20 @@ async def test_a_destination_that_fails_is_probed_once_a_round_and_holds_up_no_o
     assert await scene.kept() == stuck
 
 
+async def test_documents_that_are_never_taken_hold_up_no_other_for_ever() -> None:
+    """Such as records that are larger than a queue's messages may be."""
+    scene = Scene(queue=Picky(refuses={"0", "1", "3"}))
+    documents = failures(2 * RESEND_BATCH)
+    await keep(scene, documents)
+
+    sent = [await scene.delivery.resend_once() for _ in range(4)]
+
+    refused = [documents[n] for n in (0, 1, 3)]
+    assert sent == [0, 0, 1, 2 * RESEND_BATCH - 4]
+    assert scene.failed == [*refused, refused[0]]
+    assert await scene.kept() == refused
+
+
 async def test_two_rounds_at_once_send_each_document_once() -> None:
     scene = Scene()
     await keep(scene, failures(20))
@@ -296,7 +323,7 @@ async def test_kept_documents_are_sent_soon_after_the_destination_works_again(
 
     await asyncio.sleep(back_at + RESEND_PERIOD + 1 - now())
 
-    assert scene.queue.received == failures(3)
+    assert sorted(scene.queue.received, key=lambda sent: sent.key) == failures(3)
     assert await scene.kept() == []
     resending.cancel()
     await asyncio.gather(resending, return_exceptions=True)
