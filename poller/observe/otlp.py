@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -30,6 +31,7 @@ FLUSH_MAX: Seconds = 5.0  # the end is not held up for longer
 REMARKS_PERIOD: Seconds = 60.0
 
 _EXPORTERS = "opentelemetry.exporter"
+_QUERY = re.compile(r"\?[^\s)]+")  # of the collector's URL, which may hold a key
 
 logger = logging.getLogger("poller.tracing")
 
@@ -113,7 +115,7 @@ class _Reports(logging.Handler):
         self._exporting = True
 
     def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
+        message = _QUERY.sub("?***", record.getMessage())
         if self._exporting and record.name.startswith(_EXPORTERS):
             self.why = self.why or message
         elif self._exporting:

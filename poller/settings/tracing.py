@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from types import MappingProxyType
+from urllib.parse import urlsplit, urlunsplit
 
 from poller.wire.problems import Problem
 
@@ -158,7 +159,8 @@ def _endpoint(given: str | None, environ: Mapping[str, str]) -> str:
 
 
 def _below(endpoint: str) -> str:
-    return endpoint.removesuffix("/") + TRACES_PATH
+    parts = urlsplit(endpoint)
+    return urlunsplit(parts._replace(path=parts.path.removesuffix("/") + TRACES_PATH))
 
 
 def _sampling(environ: Mapping[str, str]) -> tuple[bool, float]:

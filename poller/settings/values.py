@@ -182,7 +182,7 @@ class TracingConfig:
     `parent_based`: the others are where what they go on with is.  `resource`: attributes of this
     process, beside those of the environment."""
 
-    url: str
+    url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     ratio: float
     parent_based: bool

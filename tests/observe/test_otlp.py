@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -88,3 +89,17 @@ async def test_the_end_does_not_wait_for_a_collector_that_hangs(
     lines = [(record.name, record.levelno) for record in caplog.records]
     assert lines == [("poller.tracing", logging.WARNING)]
     assert "did not reach the collector in time" in caplog.text
+
+
+async def test_a_key_in_the_url_of_a_collector_is_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    url = "http://127.0.0.1:9/v1/traces?key=hidden"
+    async with otlp.recording(
+        url=url, headers={}, ratio=1.0, parent_based=True, resource={}, now=time.time
+    ):
+        logging.getLogger("opentelemetry.sdk").warning("no way to %s (refused)", url)
+        await asyncio.sleep(0)
+    assert caplog.messages == [
+        "OpenTelemetry: no way to http://127.0.0.1:9/v1/traces?*** (refused)"
+    ]

@@ -68,6 +68,11 @@ def config(**given: object) -> TracingConfig:
             ),
         ),
         (
+            "tracing: {endpoint: 'http://c:4318/?key=k'}",
+            {},
+            config(url="http://c:4318/v1/traces?key=k"),
+        ),
+        (
             "tracing: true",
             {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.25"},
             config(ratio=0.25),
@@ -133,8 +138,9 @@ def test_the_environment_can_turn_it_off_which_is_said(tmp_path: Path, off: str)
     assert warning.endswith(f"tracing: is off, since the environment has {off}")
 
 
-def test_headers_are_not_shown(tmp_path: Path) -> None:
-    settings = loaded(tmp_path, "tracing: {headers: {authorization: hidden}}", {})
+def test_headers_and_the_url_are_not_shown(tmp_path: Path) -> None:
+    text = "tracing: {endpoint: 'http://c/?key=hidden', headers: {authorization: hidden}}"
+    settings = loaded(tmp_path, text, {})
     assert "hidden" not in repr(settings)
 
 
