@@ -6,9 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from poller.core.event_steps import (
-    QueuedEvent,
-)
+from poller.core.event_steps import QueuedEvent
 from poller.core.model import Instant
 from poller.wire.invocation_records import EventResponse
 

@@ -7,15 +7,14 @@ that leaves the config keeps its events, which wait until it is back or until th
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
 
-from poller.core.event_steps import (
-    QueuedEvent,
-)
+from poller.core.event_steps import QueuedEvent
 from poller.core.model import Fate, Instant, Seconds
 from poller.errors import QueueFull, StateError
 from poller.event_queue import AcceptedEvent, Backlog, EventStore
@@ -113,10 +112,10 @@ class EventQueues:
         except StateError:
             self._uncount(function, len(invocation.event))
             raise
-        finally:  # also where the caller is gone: it is stored all the same
-            self._start(function)
-            if function in self._runs:
-                self._runs[function].accepted()
+        except asyncio.CancelledError:  # the caller is gone; it is stored all the same
+            self._wake(function)
+            raise
+        self._wake(function)
 
     async def stop(self) -> None:
         """Let what runs end; the rest stays queued.  Nothing starts any more."""
@@ -129,6 +128,12 @@ class EventQueues:
             while self._runs:
                 self._ended = anyio.Event()
                 await self._ended.wait()
+
+    def _wake(self, key: str) -> None:
+        """The store has one more event of this function."""
+        self._start(key)
+        if key in self._runs:
+            self._runs[key].accepted()
 
     def _function(self, key: str) -> EventFunction:
         return self._functions.get(key) or self._left.get(key) or self._undeclared(key)

@@ -25,9 +25,7 @@ from poller.core.event_steps import (
     QueuedEvent,
     RemoveEvent,
 )
-from poller.core.invocations import (
-    EventMachine,
-)
+from poller.core.invocations import EventMachine
 from poller.core.model import Failed, Fate, Instant, Refused, Seconds, Succeeded
 from poller.core.policy import EventPolicy
 from poller.core.steps import Finish

@@ -8,9 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import count, islice
 
-from poller.core.event_steps import (
-    QueuedEvent,
-)
+from poller.core.event_steps import QueuedEvent
 from poller.core.model import Instant, Position
 from poller.event_queue import AcceptedEvent, Backlog, StoredEvent, Told
 from poller.interfaces import Failure, StoredMapping

@@ -14,9 +14,7 @@ from typing import Any
 
 import msgspec
 
-from poller.core.event_steps import (
-    QueuedEvent,
-)
+from poller.core.event_steps import QueuedEvent
 from poller.core.model import Instant
 
 from .arns import LATEST_VERSION, parse_function

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,10 +17,11 @@ from poller.core.model import Fate
 from poller.core.policy import EventPolicy
 from poller.engine import async_invocations
 from poller.engine.async_invocations import EventQueues
-from poller.engine.event_runs import EventFunction, EventRun, EventSurroundings
+from poller.engine.event_runs import EventFunction, EventObserver, EventRun, EventSurroundings
 from poller.errors import QueueFull, StateError
 from poller.event_queue import AcceptedEvent, Backlog
 from poller.interfaces import Errored, Failure, Invocation, NotReached, Ran, Reply
+from poller.observe.event_counts import EventTally
 from poller.stores.memory import MemoryStore
 from tests.engine.worlds import FUNCTION, LoopClock, until
 
@@ -101,9 +102,13 @@ class World:
         )
 
     @asynccontextmanager
-    async def running(self, **settings: Any) -> AsyncIterator[EventQueues]:
+    async def running(
+        self, *, observers: Sequence[EventObserver] = (), **settings: Any
+    ) -> AsyncIterator[EventQueues]:
         """One life, which ends at once with the block, as a crash would end it."""
-        queues = EventQueues(self.store, self.deliver, self.undeclared, now=self.clock.now)
+        queues = EventQueues(
+            self.store, self.deliver, self.undeclared, now=self.clock.now, observers=observers
+        )
         async with queues:
             queues.apply(self.declared(**settings))
             yield queues
@@ -246,13 +251,15 @@ async def test_what_cannot_be_stored_is_not_accepted() -> None:
         async def add_event(self, event: Any, now: float) -> None:
             raise StateError("no room")
 
-    world = World(Full())
+    world, tally = World(Full()), EventTally()
 
-    async with world.running() as queues:
+    async with world.running(observers=(tally,)) as queues:
         with pytest.raises(StateError):
             await queues.accept("work", event())
+        await asyncio.sleep(1)
 
         assert queues.backlogs == {}
+    assert tally.of("work").received == 0
 
 
 @pytest.mark.parametrize(("limit", "most"), [("QUEUED_MAX", 2), ("QUEUED_BYTES_MAX", 3)])
