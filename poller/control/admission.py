@@ -28,7 +28,7 @@ class Admission:
         self.requests = 0
         self._bytes = 0
         self._closed = False
-        self._left: asyncio.Future[None] | None = None
+        self._left: asyncio.Event | None = None
 
     @contextmanager
     def request(self) -> Iterator[Hold]:
@@ -53,12 +53,11 @@ class Admission:
             self.requests -= 1
             self._bytes -= held
             if self._left is not None and not self.requests:
-                self._left.set_result(None)
-                self._left = None
+                self._left.set()
 
     async def close(self) -> None:
         """Admit nothing more; return when all that was admitted has ended."""
         self._closed = True
         if self.requests:
-            self._left = asyncio.get_running_loop().create_future()
-            await self._left
+            self._left = asyncio.Event()
+            await self._left.wait()

@@ -117,7 +117,7 @@ class Limited:
         self._total = total
         self._observer = observer
         self._inside = 0  # invocations that run or wait
-        self._emptied: asyncio.Future[None] | None = None
+        self._emptied: asyncio.Event | None = None
 
     async def invoke(self, invocation: Invocation) -> Reply:
         time = asyncio.get_running_loop().time
@@ -131,14 +131,13 @@ class Limited:
         finally:
             self._inside -= 1
             if self._emptied is not None and not self._inside:
-                self._emptied.set_result(None)
-                self._emptied = None
+                self._emptied.set()
 
     async def emptied(self) -> None:
         """Return once none of its invocations runs or waits; one caller at a time."""
         if self._inside:
-            self._emptied = asyncio.get_running_loop().create_future()
-            await self._emptied
+            self._emptied = asyncio.Event()
+            await self._emptied.wait()
 
     async def _run(self, invocation: Invocation, time: Callable[[], float]) -> Reply:
         reply: Reply | None = None

@@ -564,6 +564,18 @@ async def test_once_closed_nothing_new_runs_and_what_runs_is_waited_for(plane: P
     assert (await asked).status == 200
 
 
+async def test_what_runs_ends_as_ever_when_the_end_is_waited_for_no_more(plane: Plane) -> None:
+    plane.function.opened.clear()
+    asked = asyncio.ensure_future(plane.invoke())
+    await soon(lambda: len(plane.function.got) == 1)
+    closed = asyncio.ensure_future(plane.admission.close())
+    await asyncio.sleep(0)
+    closed.cancel()
+    plane.function.opened.set()
+
+    assert (await asked).status == 200
+
+
 # Events.
 
 JSON = st.recursive(

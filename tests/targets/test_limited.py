@@ -169,6 +169,20 @@ async def test_a_function_is_empty_once_nothing_runs_or_waits_for_it() -> None:
     assert (before, [call.done() for call in calls]) == (False, [True, True])
 
 
+@in_virtual_time
+async def test_an_invocation_ends_as_ever_when_nobody_waits_for_its_end_any_more() -> None:
+    gate = Gate()
+    function = limited(gate, own(1), total(None))
+    call = asyncio.ensure_future(function.invoke(INVOCATION))
+    await asyncio.sleep(0)
+    emptied = asyncio.ensure_future(function.emptied())
+    await asyncio.sleep(0)
+    emptied.cancel()
+    gate.opened.set()
+
+    assert await call == Ran(b"ok")
+
+
 # Whatever comes, in whatever order.  Times are hundredths of a second; what a call takes has a
 # bit more, so that nothing ends as something else comes.
 
