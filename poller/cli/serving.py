@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from poller.observe.lines import follow_in_log
+from poller.observe.lines import follow_in_log, log_summary
 from poller.service import Service
 from poller.service.signals import watch_signals
 from poller.settings import Settings, override
@@ -44,20 +44,23 @@ def serve(options: argparse.Namespace) -> None:
         output=StderrOutput(options.log_format, frames=log.isEnabledFor(logging.INFO)),
         reloads_code=options.reload,
     )
-    anyio.run(_serve, service, options.until_idle)
+    anyio.run(_serve, service, options.until_idle, options.log_format == "text")
 
 
-async def _serve(service: Service, until_idle: float | None) -> None:
+async def _serve(service: Service, until_idle: float | None, tables: bool) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch_signals, service.stop, service.reload)
-        tasks.start_soon(_follow, service)
+        tasks.start_soon(_follow, service, tables)
         await service.run(until_idle=until_idle)
         tasks.cancel_scope.cancel()
-    _progress(service).print_summary()
+    if tables:
+        _progress(service).print_summary()
+    else:
+        log_summary(service.board, service.tally)
 
 
-async def _follow(service: Service) -> None:
-    if sys.stderr.isatty():
+async def _follow(service: Service, tables: bool) -> None:
+    if tables and sys.stderr.isatty():
         await _progress(service).follow()
     else:
         await follow_in_log(service.board, service.tally)

@@ -28,6 +28,19 @@ async def follow_in_log(board: Board, tally: Tally) -> None:
                 logger.info("progress of %s", describe(row, ascii_only=True), extra=fields)
 
 
+def log_summary(board: Board, tally: Tally) -> None:
+    """A line for what became of each mapping, where a table would not do: among lines of JSON."""
+    for row in rows(board, tally):
+        counts = row.counts
+        fields = {
+            **_fields(row),
+            "delivered": counts.delivered,
+            "kept": counts.kept,
+            "dropped": counts.dropped,
+        }
+        logger.info("summary of %s", describe(row, ascii_only=True), extra=fields)
+
+
 def _fields(row: Row) -> dict[str, object]:
     return {
         "mapping": row.uuid,

@@ -123,7 +123,7 @@ class Progress:
         table = Table(box=SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False)
         taken = sum(widths, STATE_WIDTH if states else 0) + gap * (len(widths) + states)
         names = self._names(mappings, max(NAME_WIDTH_MIN, self._console.width - taken))
-        table.add_column("mapping", width=max(map(len, names), default=0), no_wrap=True)
+        table.add_column("mapping", width=max(map(len, (*names, "mapping"))), no_wrap=True)
         if states:
             table.add_column("state", width=STATE_WIDTH, no_wrap=True)
         for column, width in zip(columns, widths, strict=True):

@@ -129,6 +129,27 @@ def test_the_summary_has_totals() -> None:
     ]
 
 
+def test_among_lines_of_json_the_summary_is_a_line_for_each_mapping(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, logger="poller.progress")
+    lines.log_summary(*watched())
+    kinesis, *others = caplog.records
+    assert [record.getMessage() for record in caplog.records] == [
+        "summary of Kinesis orders -> orders",
+        f"summary of DynamoDB customers-of-the-north-production -> {LONG.function}",
+        "summary of SQS jobs -> jobs",
+    ]
+    assert vars(kinesis).items() >= {"polled": 1_234_567, "ok": 1_234_567, "delivered": 45}.items()
+    assert all(vars(each).items() >= {"ok": 0, "kept": 0, "dropped": 0}.items() for each in others)
+
+
+def test_the_summary_of_no_mappings_has_whole_headings() -> None:
+    stream = io.StringIO()
+    Progress(Board(Time().now), Tally(), console=Console(file=stream, width=80)).print_summary()
+    assert stream.getvalue().startswith("mapping ")
+
+
 def test_of_very_many_mappings_the_summary_shows_those_that_polled() -> None:
     board, tally = watched()
     for number in range(SUMMARY_MAX):
