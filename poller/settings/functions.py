@@ -63,15 +63,18 @@ def read_function(
     return _function(name, entry, line, folder=folder, account=account)
 
 
-def shared_addresses(functions: Iterable[FunctionConfig]) -> list[Problem]:
-    """Runtimes that attach to an address run one function; paths begin with the function."""
+def shared_addresses(functions: Iterable[FunctionConfig], listen: tuple[str, int]) -> list[Problem]:
+    """Runtimes that attach to an address run one function, and nothing else is served there.
+
+    Paths begin with the function.
+    """
     problems = []
-    owners: dict[tuple[str, int], str] = {}
+    owners = {listen: "listen"}
     for function in functions:
         match function.runs:
             case RuntimeApiConfig(host=host, port=port):
-                owner = owners.setdefault((host, port), function.name)
-                if owner != function.name:
+                owner = owners.setdefault((host, port), f"function {function.name}")
+                if owner != f"function {function.name}":
                     message = f"is the address of {owner}, too"
                     problem = Problem((function.name, "runtime_api"), message, "give it another")
                     problems.append(problem)

@@ -111,6 +111,8 @@ class _Loading:
             concurrency=_concurrency(file, blocks.get("concurrency")),
             tracing=read_tracing(file, blocks.get("tracing"), self._environ),
         )
+        shared = shared_addresses(settings.functions.values(), settings.listen)
+        file.note(*(problem.below("functions") for problem in shared))
         if self._template is not None:
             return self._joined(self._template, settings, blocks, declared)
         settings = replace(settings, mappings=self._mappings(blocks, aws, declared.entries.keys()))
@@ -281,5 +283,4 @@ def _functions(
             case problems:
                 pass
         file.note(*(problem.below("functions", name) for problem in problems))
-    file.note(*(problem.below("functions") for problem in shared_addresses(functions.values())))
     return MappingProxyType(functions)

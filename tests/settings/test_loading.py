@@ -644,12 +644,20 @@ def test_each_wrong_key_of_a_function_is_told(folder: Path, text: str, expected:
     assert in_function(folder, text) == expected
 
 
+def test_runtimes_cannot_attach_where_poller_listens(folder: Path) -> None:
+    runs = "runtime_api: 127.0.0.1:9001"
+
+    assert lines(folder, f"listen: 127.0.0.1:9001\nfunctions:\n  listen: {{{runs}}}\n") == [
+        "3: functions.listen.runtime_api: is the address of listen, too; give it another"
+    ]
+
+
 def test_runtimes_of_two_functions_cannot_attach_to_one_address(folder: Path) -> None:
     place = "runtime_api: 127.0.0.1:9001"
 
     assert lines(folder, f"functions:\n  a: {{{place}}}\n  b: {{{place}}}\n  c: {{{place}}}\n") == [
-        "3: functions.b.runtime_api: is the address of a, too; give it another",
-        "4: functions.c.runtime_api: is the address of a, too; give it another",
+        "3: functions.b.runtime_api: is the address of function a, too; give it another",
+        "4: functions.c.runtime_api: is the address of function a, too; give it another",
     ]
 
 
