@@ -10,6 +10,7 @@ from poller.control.guard import is_loopback
 from poller.control.server import host_port
 from poller.errors import ConfigError
 from poller.settings import AuthConfig, Settings
+from poller.settings.values import SECRET_MIN
 
 log = logging.getLogger("poller.service")
 
@@ -53,7 +54,15 @@ class Exposure:
                 "functions",
                 where,
             )
-        elif self._auth.token is not None:
+            return
+        if self._auth.is_guessable:
+            log.warning(
+                "a secret of auth is short enough to be guessed by whoever reaches %s: make it "
+                "%d characters or more, such as openssl rand -hex 32 prints",
+                where,
+                SECRET_MIN,
+            )
+        if self._auth.token is not None:
             log.warning(
                 "whoever sees the traffic of %s can read the token: put a proxy that ends TLS "
                 "before it, or set access_keys alone, whose secrets are never sent",

@@ -44,6 +44,9 @@ class AwsConfig:
         return function.arn(region=region, account=self.account_id)
 
 
+SECRET_MIN = 8  # characters; an emulator's customary ones are shorter
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthConfig:
     """Who may use what is served on `listen`: who signs with one of the keys (ids and secrets), or
@@ -55,6 +58,12 @@ class AuthConfig:
     @property
     def is_none(self) -> bool:
         return not self.access_keys and self.token is None
+
+    @property
+    def is_guessable(self) -> bool:
+        """Whether whoever reaches the port could try all secrets as short as one of these."""
+        secrets = (*self.access_keys.values(), *([] if self.token is None else [self.token]))
+        return any(len(secret) < SECRET_MIN for secret in secrets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,31 +12,44 @@ from poller.settings import AuthConfig, AwsConfig, Settings
 
 NONE = AuthConfig(access_keys={}, token=None)
 KEYS = AuthConfig(access_keys={"AKID": "a secret"}, token=None)
-TOKEN = AuthConfig(access_keys={"AKID": "a secret"}, token="a token")
+TOKEN = AuthConfig(access_keys={"AKID": "a secret"}, token="a long token")
+SHORT_KEY = AuthConfig(access_keys={"AKID": "a secret", "test": "test"}, token=None)
+SHORT = AuthConfig(access_keys={}, token="token")
 AWS = AwsConfig(region=None, account_id="000000000000", endpoint_url=None, endpoints={})
 
 
+READ = (
+    "whoever sees the traffic of 10.0.0.7:9310 can read the token: put a proxy that ends TLS "
+    "before it, or set access_keys alone, whose secrets are never sent"
+)
+GUESSED = (
+    "a secret of auth is short enough to be guessed by whoever reaches 10.0.0.7:9310: make it 8 "
+    "characters or more, such as openssl rand -hex 32 prints"
+)
+
+
 @pytest.mark.parametrize(
-    ("auth", "host", "line"),
+    ("auth", "host", "told"),
     [
-        (None, "127.0.0.1", ""),
-        (NONE, "127.0.0.1", ""),
-        (TOKEN, "::1", ""),
-        (KEYS, "10.0.0.7", ""),
+        (None, "127.0.0.1", []),
+        (NONE, "127.0.0.1", []),
+        (TOKEN, "::1", []),
+        (SHORT, "127.0.0.1", []),
+        (KEYS, "10.0.0.7", []),
+        (SHORT_KEY, "10.0.0.7", [GUESSED]),
+        (SHORT, "10.0.0.7", [GUESSED, READ]),
         (NONE, "::",
-         "auth is none: whoever reaches [::]:9310 may read metrics, change mappings and call "
-         "functions"),
-        (TOKEN, "10.0.0.7",
-         "whoever sees the traffic of 10.0.0.7:9310 can read the token: put a proxy that ends TLS "
-         "before it, or set access_keys alone, whose secrets are never sent"),
+         ["auth is none: whoever reaches [::]:9310 may read metrics, change mappings and call "
+          "functions"]),
+        (TOKEN, "10.0.0.7", [READ]),
     ],
 )  # fmt: skip
 def test_what_others_can_do_or_see_is_told(
-    auth: AuthConfig | None, host: str, line: str, caplog: pytest.LogCaptureFixture
+    auth: AuthConfig | None, host: str, told: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     Exposure(auth).begin((host, 9310))
     warnings = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
-    assert warnings == ([line] if line else [])
+    assert warnings == told
 
 
 @pytest.mark.parametrize("auth", [None, NONE, TOKEN])
