@@ -18,6 +18,7 @@ from poller.core.policy import PAYLOAD_BYTES_MAX
 from poller.interfaces import EVENT_BYTES_MAX
 from poller.wire.arns import ArnError, FunctionReference, parse_function
 from poller.wire.constraints import constraint, validation_errors
+from poller.wire.surrogates import without_surrogates
 
 from .refusals import BAD_CONTENT, INVALID, TOO_LARGE, VALIDATION, Refusal
 
@@ -112,19 +113,10 @@ def check_event(event: bytes) -> None:
         try:
             _DECODER.decode(event)
         except msgspec.DecodeError:
-            _DECODER.decode(_without_surrogates(event))
+            _DECODER.decode(without_surrogates(event))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         why = str(error) or "it is nested too deeply"
         raise Refusal(BAD_CONTENT, f"Could not parse request body into json: {why}") from None
-
-
-def _without_surrogates(event: bytes) -> bytes:
-    r"""`event` with other escapes for \uD800 to \uDFFF, which the decoder takes in pairs alone.
-
-    JSON has no such rule, and JavaScript writes halves.  Every byte stays where it is.
-    """
-    lone = event.replace(rb"\\", b"xx")  # what is left begins an escape
-    return lone.replace(rb"\ud", rb"\u0").replace(rb"\uD", rb"\u0")
 
 
 def too_large(request: InvokeRequest) -> Refusal:

@@ -19,6 +19,7 @@ from poller.core.model import Instant
 
 from .arns import LATEST_VERSION, parse_function
 from .failures import DOCUMENT_VERSION, KEY_PREFIX, dated_key, iso
+from .surrogates import without_surrogates
 
 EVENTBRIDGE_SOURCE = "lambda"
 DETAIL_TYPE = "Lambda Function Invocation Result - "
@@ -132,11 +133,17 @@ def _embedded(payload: bytes) -> Any:
     """`payload` as a member's value: itself where it is JSON, null where it is empty."""
     if not payload:
         return None
+    if _is_json(payload) or _is_json(without_surrogates(payload)):
+        return msgspec.Raw(payload.strip())
+    return payload.decode(errors="replace")
+
+
+def _is_json(payload: bytes) -> bool:
     try:
         msgspec.json.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return payload.decode(errors="replace")
-    return msgspec.Raw(payload.strip())
+        return False
+    return True
 
 
 def _sendable(text: str) -> str:

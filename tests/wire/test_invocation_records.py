@@ -122,6 +122,8 @@ def test_a_record_is_json_that_can_be_sent_whatever_the_payloads_are(payload: by
         (b" {} \n", {}),
         (b"plain \xff", "plain \N{REPLACEMENT CHARACTER}"),
         ('"\ufffe"'.encode(), "\ufffe"),
+        (rb'["\ud83d", "\\ud83d"]', ["\ud83d", r"\ud83d"]),
+        (rb'["\ud83d"', r'["\ud83d"'),
     ],
 )
 def test_a_payload_is_embedded_as_what_it_is(payload: bytes, value: object) -> None:
