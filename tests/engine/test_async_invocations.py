@@ -262,6 +262,24 @@ async def test_what_cannot_be_stored_is_not_accepted() -> None:
     assert tally.of("work").received == 0
 
 
+async def test_an_event_whose_caller_went_away_while_it_was_stored_runs() -> None:
+    class Slow(MemoryStore):
+        async def add_event(self, event: Any, now: float) -> None:
+            await super().add_event(event, now)
+            await asyncio.sleep(1)
+
+    world = World(Slow())
+
+    async with world.running() as queues, asyncio.timeout(60):
+        accepting = asyncio.ensure_future(queues.accept("work", event()))
+        await asyncio.sleep(0.5)
+        accepting.cancel()
+        await world.drained()
+
+    assert world.function.ended == 1
+    assert queues.backlogs == {}
+
+
 @pytest.mark.parametrize(("limit", "most"), [("QUEUED_MAX", 2), ("QUEUED_BYTES_MAX", 3)])
 async def test_the_queue_has_a_bound(
     monkeypatch: pytest.MonkeyPatch, limit: str, most: int
@@ -357,6 +375,22 @@ async def test_a_function_that_leaves_the_config_keeps_its_events(
         await world.drained()
 
     assert len(world.function.calls) == 2
+
+
+async def test_what_grows_too_old_after_its_function_left_is_told_to_whom_that_named() -> None:
+    world = World(answer=lambda invocation: ERROR)
+
+    async with world.running(on_failure=QUEUE, age_max=300.0) as queues:
+        await queues.accept("work", event())
+        await until(lambda: world.function.ended == 1)
+        queues.apply({})
+        queues.apply({})
+        await world.drained()
+
+    assert len(world.function.calls) == 1
+    (record,) = world.sent
+    condition = json.loads(record.document)["requestContext"]["condition"]
+    assert (record.destination, condition) == (QUEUE, "EventAgeExceeded")
 
 
 async def test_events_of_a_function_that_is_not_declared_at_a_start_wait_until_they_are_too_old(

@@ -137,6 +137,20 @@ async def test_a_second_is_all_that_is_waited_for_both_limits_together() -> None
 
 
 @in_virtual_time
+async def test_a_slot_that_comes_as_its_waiter_leaves_goes_to_the_next() -> None:
+    slots, until = own(1), asyncio.get_running_loop().time() + 10
+    await slots.take(until)
+    leaves, next_one = [asyncio.ensure_future(slots.take(until)) for _ in range(2)]
+    await asyncio.sleep(0)
+    slots.give_back()
+    leaves.cancel()
+    slots_had = await asyncio.gather(leaves, next_one, return_exceptions=True)
+
+    assert isinstance(slots_had[0], asyncio.CancelledError)
+    assert (slots_had[1], slots.busy) == (True, 1)
+
+
+@in_virtual_time
 async def test_the_observer_is_told_of_every_end_and_how_long_it_took() -> None:
     gate, watch = Gate(), Watch()
     function = limited(gate, own(2), total(None), watch)

@@ -257,6 +257,28 @@ async def test_changed_code_runs_from_the_next_invocation_on(make: Make, tmp_pat
         assert await function.invoke(invocation()) == Ran(b"22")
 
 
+async def test_a_process_that_starts_while_its_code_changes_starts_anew(
+    make: Make, tmp_path: Path
+) -> None:
+    for name in ("faults.py", "runtime.py"):
+        shutil.copy(HANDLERS / name, tmp_path)
+    module, started, may_go_on = (tmp_path / name for name in ("slow.py", "started", "go"))
+    module.write_text(
+        "import pathlib, time\n"
+        "pathlib.Path('started').touch()\n"
+        "while not pathlib.Path('go').exists():\n"
+        "    time.sleep(0.01)\n"
+        "handler = lambda event, context: 'old'\n"
+    )
+    async with make("slow.handler", path=tmp_path, environment=UNCACHED) as function:
+        waiting = asyncio.create_task(function.invoke(invocation()))
+        await soon(started.exists)
+        module.write_text("handler = lambda event, context: 'new'")
+        function.renew()
+        may_go_on.touch()
+        assert await waiting == Ran(b'"new"')
+
+
 async def test_right_code_is_tried_at_once_however_long_it_was_wrong(
     make: Make, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from poller.interfaces import Errored, Invocation, NotReached, Ran, Reply
 from poller.targets.runtime_api import RuntimeApi
+from poller.targets.runtime_runs import Run, Runs
 from tests.targets.runtimes import (
     ARN,
     INIT_ERROR,
@@ -229,6 +230,17 @@ async def test_a_cancelled_invocation_that_waited_is_never_given_to_a_runtime() 
 
         assert await after == Ran(b"5")
         assert not api.owing
+
+
+async def test_an_invocation_that_is_cancelled_as_a_runtime_asks_is_not_handed_out() -> None:
+    runs = Runs()
+    gone, waits = (
+        Run(invocation(), 1.0, 1.0, asyncio.get_running_loop().create_future()) for _ in range(2)
+    )
+    runs.queued = {run.id: run for run in (gone, waits)}
+    gone.reply.cancel()
+
+    assert [runs.oldest_queued() for _ in range(2)] == [waits, None]
 
 
 async def test_runtimes_side_by_side_run_side_by_side() -> None:
