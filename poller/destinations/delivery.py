@@ -1,8 +1,9 @@
 """The delivery rule: a document is sent, or kept to be sent later, and never lost.
 
-A document is tried for some minutes while its lane waits (spec 7.3).  Then it is kept in the state
-store, loudly, and the lane goes on; what is kept is sent again once the destination works.  Sending
-and then failing to note it sends twice: destinations get every document at least once.
+A document is tried for some minutes while its lane waits (spec 7.3); the result of an asynchronous
+invocation for some seconds, since events behind it would grow too old.  Then it is kept in the
+state store, loudly, and the lane goes on; what is kept is sent again once the destination works.
+Sending and then failing to note it sends twice: destinations get every document at least once.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from poller.errors import ConfigError, DestinationError, StateError
 from poller.interfaces import Destination, Failure, FailureStore
 
 GIVE_UP_AFTER: Seconds = 300.0
+GIVE_UP_RESULT_AFTER: Seconds = 5.0
 ATTEMPT_MAX: Seconds = 60.0
 RETRY_MIN: Seconds = 1.0  # doubled after each attempt
 RETRY_MAX: Seconds = 30.0
@@ -33,7 +35,6 @@ class Delivery:
 
     `destination_for` gives the destination of an ARN, or raises ConfigError; it is asked once for
     each that a document goes to.  `on_failed_attempt` is called for every attempt that failed.
-    `give_up_after`: how long a document is tried before it is kept.
     """
 
     def __init__(
@@ -42,12 +43,10 @@ class Delivery:
         destination_for: Callable[[str], Destination],
         *,
         on_failed_attempt: Callable[[Failure], None],
-        give_up_after: Seconds = GIVE_UP_AFTER,
     ) -> None:
         self._store = store
         self._destination_for = destination_for
         self._on_failed_attempt = on_failed_attempt
-        self._give_up_after = give_up_after
         self._destinations: dict[str, Destination] = {}  # as many as documents name
         self._failed: dict[str, int] = {}  # the document that ended the last round, by destination
         self._resending = anyio.Lock()
@@ -62,7 +61,7 @@ class Delivery:
             async for attempt in AsyncRetrying(
                 retry=retry_if_exception_type(DestinationError),
                 wait=wait_exponential(RETRY_MIN, RETRY_MAX),
-                stop=self._no_time_left_since(asyncio.get_running_loop().time()),
+                stop=_no_time_left(_patience(failure)),
                 reraise=True,
             ):
                 with attempt:
@@ -165,19 +164,22 @@ class Delivery:
             " sent once the destination works",
             _kind(failure),
             failure.destination,
-            self._give_up_after,
+            _patience(failure),
             _about(failure),
             extra=_fields(failure),
         )
 
-    def _no_time_left_since(self, started: float) -> Callable[[RetryCallState], bool]:
-        """Whether the next attempt would begin too late, by the event loop's clock."""
-        clock = asyncio.get_running_loop().time
 
-        def no_time_left(state: RetryCallState) -> bool:
-            return clock() + state.upcoming_sleep - started > self._give_up_after
+def _patience(failure: Failure) -> Seconds:
+    """How long it is tried before it is kept."""
+    return GIVE_UP_AFTER if failure.notice is None else GIVE_UP_RESULT_AFTER
 
-        return no_time_left
+
+def _no_time_left(patience: Seconds) -> Callable[[RetryCallState], bool]:
+    """Whether the next attempt would begin too late, by the event loop's clock, from now on."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + patience
+    return lambda state: clock() + state.upcoming_sleep > until
 
 
 def _report_not_kept(failure: Failure, state: RetryCallState) -> None:

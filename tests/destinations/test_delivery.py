@@ -21,11 +21,13 @@ from poller.destinations.delivery import (
 from poller.errors import ConfigError, DestinationError, StateError
 from poller.interfaces import Failure
 from poller.stores.memory import MemoryStore
+from poller.wire.invocation_records import Notice
 
 pytestmark = pytest.mark.looptime
 
 QUEUE, BUCKET = "arn:aws:sqs:us-east-1:123456789012:failed", "arn:aws:s3:::failed"
 FAILURE = Failure("m", "f", "shard-1", QUEUE, "{}", "{}", "1", 3)
+RESULT = replace(FAILURE, mapping="", shard="", notice=Notice("r", "arn", False))
 FOR_EVER = float("inf")
 
 
@@ -181,6 +183,20 @@ async def test_an_outage_longer_than_five_minutes_keeps_the_document(
     assert await scene.kept() == [FAILURE]
     (loud,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert "3 records of shard-1 is kept" in loud.getMessage()
+
+
+async def test_a_result_is_kept_soon_as_events_wait_behind_it(
+    now: Callable[[], float], caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene(queue=Mailbox(FOR_EVER))
+    start = now()
+
+    assert await scene.delivery.deliver(RESULT) is Fate.KEPT
+
+    assert [at - start for at in scene.queue.attempts] == [0, 1, 3]
+    assert await scene.kept() == [RESULT]
+    (loud,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "failed for 5 s: the document about request r of function f is kept" in loud.getMessage()
 
 
 async def test_every_failed_attempt_is_warned_of_and_counted(
