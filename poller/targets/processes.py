@@ -214,7 +214,7 @@ class ProcessPool:
                 return _Ready(process, left)
 
     def _variables(self, api: str, mark: str) -> dict[str, str]:
-        log_stream = log_stream_name(self._now(), self._started)
+        log_stream = log_stream_name(self._now(), self._started, self._environment.version)
         return self._environment.variables(os.environ, api=api, log_stream=log_stream, mark=mark)
 
     def _transcript(self) -> Transcript:

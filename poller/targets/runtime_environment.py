@@ -95,6 +95,7 @@ class RuntimeEnvironment:
         told = {} if self.handler is None else {HANDLER_VARIABLE: self.handler}
         ours = {
             "LAMBDA_TASK_ROOT": self.task_root,
+            "LAMBDA_RUNTIME_DIR": self.task_root,  # where a bootstrap lies here
             "AWS_LAMBDA_RUNTIME_API": api,
             "AWS_LAMBDA_FUNCTION_NAME": name,
             "AWS_LAMBDA_FUNCTION_VERSION": self.version,
@@ -114,10 +115,10 @@ class RuntimeEnvironment:
         return kept | place | dict(self.environment) | ours | told
 
 
-def log_stream_name(started_at: Instant, serial: int) -> str:
+def log_stream_name(started_at: Instant, serial: int, version: str) -> str:
     """In the form of AWS's: date, version, and 32 hexadecimal digits of its own."""
     date = datetime.fromtimestamp(started_at, UTC).strftime("%Y/%m/%d")
-    return f"{date}/[$LATEST]{int(started_at * 1_000_000):016x}{serial:016x}"
+    return f"{date}/[{version}]{int(started_at * 1_000_000):016x}{serial:016x}"
 
 
 def _is_inherited(name: str) -> bool:

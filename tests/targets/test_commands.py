@@ -60,6 +60,7 @@ async def test_a_program_is_found_beside_the_code_or_on_path_and_told_what_lambd
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/orders",
         "AWS_REGION": "us-east-1",
+        "LAMBDA_RUNTIME_DIR": str(tmp_path),
         "LAMBDA_TASK_ROOT": str(tmp_path),
         "TABLE": "orders",
     }

@@ -75,6 +75,7 @@ async def test_a_qualifier_is_no_part_of_the_name_that_a_handler_is_told(
     said = json.loads(reply.body)
     assert (said["name"], said["version"]) == ("orders", version)
     assert said["log_group"] == "/aws/lambda/orders"
+    assert f"/[{version}]" in said["log_stream"]
 
 
 async def test_an_event_of_100_records_arrives_byte_for_byte() -> None:
