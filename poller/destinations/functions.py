@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from poller.errors import DestinationError, QueueFull, StateError
-from poller.interfaces import AsyncInvocations, Failure, Invocation
+from poller.interfaces import EVENT_BYTES_MAX, AsyncInvocations, Failure, Invocation
 from poller.wire.arns import FailureDestination
 
 from .refusals import OpenClient, refusals_of
@@ -34,6 +34,10 @@ class FunctionDestination:
     async def send(self, failure: Failure) -> None:
         """One attempt.  Raises DestinationError."""
         arn, event = self._place.arn, failure.document.encode()
+        if len(event) > EVENT_BYTES_MAX:
+            raise DestinationError(
+                f"{arn}: the record has {len(event)} bytes, and an event up to {EVENT_BYTES_MAX}"
+            )
         if self._own is not None and (key := self._own.key_of(arn)) is not None:
             trace_id = failure.notice.trace_id if failure.notice else ""
             invocation = Invocation(event, str(uuid4()), arn, trace_id)

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
 
+from poller.targets import http_endpoint
 from poller.targets.runtime_environment import RESERVED
+from poller.transport import requests
 from poller.wire.arns import ArnError, is_role, parse_function
 from poller.wire.problems import unknown_key
 
@@ -42,20 +44,7 @@ NETWORKS_MAX = 100
 RUNTIME_API_EXAMPLE = "127.0.0.1:9001"
 
 # What every invocation says itself, and what frames it.
-RESERVED_HEADERS = frozenset(
-    (
-        "connection",
-        "content-length",
-        "content-type",
-        "lambda-runtime-deadline-ms",
-        "traceparent",
-        "transfer-encoding",
-        "x-amz-client-context",
-        "x-amz-invoked-function-arn",
-        "x-amzn-requestid",
-        "x-amzn-trace-id",
-    )
-)
+RESERVED_HEADERS = http_endpoint.OURS | requests.OURS
 
 _HANDLER = re.compile(r"[^\s.]+(?:\.[^\s.]+)*\.[A-Za-z_][A-Za-z0-9_]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

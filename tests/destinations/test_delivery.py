@@ -170,7 +170,6 @@ async def test_an_outage_shorter_than_five_minutes_only_delays(
 
 
 @pytest.mark.proves("S7.3.kept")
-@pytest.mark.proves("S12.4.lost")
 async def test_an_outage_longer_than_five_minutes_keeps_the_document(
     now: Callable[[], float], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -185,6 +184,7 @@ async def test_an_outage_longer_than_five_minutes_keeps_the_document(
     assert "3 records of shard-1 is kept" in loud.getMessage()
 
 
+@pytest.mark.proves("S12.4.lost")
 async def test_a_result_is_kept_soon_as_events_wait_behind_it(
     now: Callable[[], float], caplog: pytest.LogCaptureFixture
 ) -> None:

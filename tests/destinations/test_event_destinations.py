@@ -205,6 +205,15 @@ async def test_a_function_declared_here_is_invoked_here() -> None:
     assert invocation.request_id != "request"
 
 
+async def test_a_record_that_is_too_large_for_an_event_is_not_sent() -> None:
+    queue = Accepting()
+
+    with pytest.raises(DestinationError, match=f"^{OTHER}: the record has 1048577 bytes"):
+        await send("http://127.0.0.1:9", OTHER, replace(RECORD, document="x" * 1048577), own(queue))
+
+    assert queue.accepted == []
+
+
 @pytest.mark.parametrize("reason", [QueueFull("full"), StateError("no room")])
 async def test_a_queue_that_takes_no_more_is_a_destination_that_failed(reason: Exception) -> None:
     with pytest.raises(DestinationError, match=f"^{OTHER}: {reason}$"):

@@ -618,6 +618,7 @@ def test_every_key_of_a_handler_is_kept(folder: Path) -> None:
          [".url[1]: must be a URL such as http://127.0.0.1:8080/path"]),
         ("{url: ['http://h', 'http://h']}", [".url: has an address twice; keep one"]),
         ("{url: http://h, headers: {'a b': c}}", [".headers.a b: is no name of a header"]),
+        ("{url: http://h, headers: {Host: h}}", [".headers.Host: is set by poller; remove it"]),
         ("{url: http://h, headers: {Content-Length: 5}}",
          [".headers.Content-Length: is set by poller; remove it"]),
         ("{url: http://h, headers: {a: 1, A: 2}}", [".headers: has a header twice; keep one"]),
