@@ -35,10 +35,11 @@ from .runtime_runs import QUEUED_MAX, Run, Runs
 CONNECTIONS_MAX = 1000
 OTHER_BYTES_MAX = 256 * 1024  # of a body that is no answer
 PATIENCE: Seconds = 1.0  # how long an invocation waits for a runtime to ask for it
-CLOSE_GRACE: Seconds = 0.25  # after a connection closes, for an answer that comes on another one
+CLOSE_GRACE: Seconds = 0.25  # for an answer on another connection than the one that says no more
 LOOK_PERIOD: Seconds = 10.0  # between looks for requests that do not get on
 
 _CLOSED = "the Runtime API is closed"
+_ASKED_AGAIN = "Runtime asked for the next event before it answered"
 
 _logger = logging.getLogger("poller.targets")
 
@@ -51,7 +52,7 @@ class RuntimeApi:
     runtime asks for an invocation, `on_taken` when one gets an invocation, `on_init_error` when
     one reports that it cannot run; it returns whether a runtime may report that now.  `function`
     and `handler`: what extensions are told.  `admits`: whether a connection from this address may
-    stay.  `closings`: where nobody owns the runtimes.
+    stay.  `closings`: where nobody owns the runtimes; without, one process is all of them.
     """
 
     def __init__(
@@ -193,8 +194,7 @@ class RuntimeApi:
                 after=loop.time() - run.taken_at,
                 client=run.client,
             ):
-                gone = exited(run.id, UNSTATED)
-                run.leaving = loop.call_later(CLOSE_GRACE, run.settle, gone)
+                run.leave_after(CLOSE_GRACE, exited(run.id, UNSTATED))
 
     def body_max(self, path: bytes) -> int:
         return BODY_BYTES_MAX if self._runs.is_open(id_in(path)) else OTHER_BYTES_MAX
@@ -210,8 +210,10 @@ class RuntimeApi:
             self._connections[connection] = ""
             run = self._runs.drop(before)
             if run is not None:
-                why = "Runtime asked for the next event before it answered"
-                run.settle(exited(run.id, why))
+                run.settle(exited(run.id, _ASKED_AGAIN))
+        elif self._closings is None:  # one process asks, so it is through with what it has taken
+            for taken in self._runs.taken.values():
+                taken.leave_after(CLOSE_GRACE, exited(taken.id, _ASKED_AGAIN))
         run = self._runs.oldest_queued()
         if run is None:
             self._waiting[connection] = client

@@ -46,6 +46,11 @@ class Run:
         if not self.reply.done():
             self.reply.set_result(reply)
 
+    def leave_after(self, grace: Seconds, reply: Reply) -> None:
+        """Its runtime is through with it: it comes to `reply` if no answer comes meanwhile."""
+        if self.leaving is None:
+            self.leaving = self.reply.get_loop().call_later(grace, self.settle, reply)
+
     def stop_timers(self) -> None:
         for timer in (self.timer, self.leaving):
             if timer is not None:

@@ -184,6 +184,31 @@ async def test_a_runtime_that_asks_before_it_answers_has_failed_the_invocation()
         assert await after == Ran(b"2")
 
 
+async def test_a_process_that_asks_on_another_connection_is_through_with_what_it_took() -> None:
+    what = invocation()
+    async with serving() as api, connected(api.address) as one, connected(api.address) as other:
+        task = await taken(api, one, what)
+        other.ask("GET", NEXT)
+
+        why = "Runtime asked for the next event before it answered"
+        message = f"RequestId: {what.request_id} Error: {why}"
+        assert await task == Errored("Runtime.ExitError", message)
+
+
+async def test_an_answer_counts_that_a_process_sent_as_it_asked_on_another_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("poller.targets.runtime_api.CLOSE_GRACE", 60.0)
+    what = invocation()
+    async with serving() as api, connected(api.address) as one, connected(api.address) as other:
+        task = await taken(api, one, what)
+        other.ask("GET", NEXT)
+        await nothing_comes(other)
+        await one.call("POST", response_path(what.request_id), b"2")
+
+        assert await task == Ran(b"2")
+
+
 async def test_a_runtime_may_use_a_connection_for_each_call() -> None:
     what = invocation()
     async with serving() as api:
