@@ -4,6 +4,9 @@ Any number of them may; each asks for one invocation at a time, and those that w
 time.  An address outlives a reread of the config: runtimes stay attached to it, and run whichever
 function is declared there.
 
+An address that cannot be listened on, since another program does, is told once and tried again
+until it can be; meanwhile its function is not reached, and the others run.
+
 A runtime that says that it cannot start is told once.  Where no other runtime is there, what waits
 for one fails with its error, as on AWS; what comes later is not reached, and waits.
 """
@@ -19,7 +22,6 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import Self
 
 from poller.core.model import Instant, Seconds
-from poller.errors import PollerError
 from poller.interfaces import Errored, Invocation, NotReached, Reply
 
 from .runtime_api import RuntimeApi
@@ -27,6 +29,7 @@ from .runtime_closings import Closings
 
 TIMEOUT_MAX: Seconds = 900.0
 TROUBLE_MAX = 1000  # characters of what a runtime says
+OPEN_PERIOD: Seconds = 1.0  # between tries to listen
 QUIET: Seconds = 60.0  # without connections from elsewhere, until the next one is told again
 
 _logger = logging.getLogger("poller.targets")
@@ -36,7 +39,6 @@ class AttachedRuntimes:
     """A Target and an async context manager: a function at an address of `addresses`.
 
     `allow`: networks that runtimes may come from, as CIDR; empty: every one, which is for loopback.
-    Entering raises PollerError if the address cannot be listened on.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class Addresses:
         self._open: dict[tuple[str, int], Address] = {}
 
     async def enter(self, place: tuple[str, int], tenant: Tenant) -> Address:
-        """The address, listening; the tenant that comes last has it.  Raises PollerError."""
+        """The address, listening if it can be; the tenant that comes last has it."""
         address = self._open.get(place)
         if address is None:
             address = Address(self._now)
@@ -135,6 +137,8 @@ class Address:
             admits=self._admits,
             closings=Closings(),
         )
+        self._closed = ""  # why it is not listened on, while it cannot be
+        self._opening: asyncio.Task[None] | None = None
         self._trouble = ""  # why the last runtime could not start, until one does
         self._refused_at: Seconds = float("-inf")
 
@@ -152,23 +156,44 @@ class Address:
             self._api.extensions.function = self._tenants[-1].name
 
     async def open(self, host: str, port: int) -> None:
+        """Listen, now or as soon as that is possible."""
+        if not await self._open(host, port):
+            self._opening = asyncio.create_task(self._keep_opening(host, port))
+
+    async def _keep_opening(self, host: str, port: int) -> None:
+        while True:
+            await asyncio.sleep(OPEN_PERIOD)
+            if await self._open(host, port):
+                return
+
+    async def _open(self, host: str, port: int) -> bool:
+        """Whether it is listened on now."""
+        name = self._api.extensions.function
         try:
             await self._api.open(host, port)
         except OSError as error:
             place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             number = error.errno or 0  # negative where a host's name is not known
             reason = os.strerror(number) if number > 0 else error.strerror
-            name = self._api.extensions.function
-            why = f"function {name}: cannot serve runtimes at {place}: {reason}"
-            raise PollerError(f"{why}; end what is there, or change runtime_api") from error
-        _logger.info(
-            "function %s: runtimes attach at %s", self._api.extensions.function, self._api.address
-        )
+            closed = f"cannot serve runtimes at {place}: {reason}"
+            if closed != self._closed:
+                remedy = "end what is there, or change runtime_api; trying again until it can be"
+                _logger.error("function %s: %s; %s", name, closed, remedy)
+            self._closed = closed
+            return False
+        self._closed = ""
+        _logger.info("function %s: runtimes attach at %s", name, self._api.address)
+        return True
 
     async def close(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
         await self._api.__aexit__()
 
     async def invoke(self, invocation: Invocation, timeout: Seconds) -> Reply:
+        if self._closed:
+            return NotReached(self._closed)
         reply = await self._api.invoke(invocation, whole=timeout)
         if isinstance(reply, NotReached) and self._trouble and not reply.throttled:
             return NotReached(f"{reply.why}; the last one could not start: {self._trouble}")

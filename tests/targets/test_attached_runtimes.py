@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 from contextlib import AsyncExitStack
 
 import pytest
 
-from poller.errors import PollerError
 from poller.interfaces import Errored, NotReached, Ran
-from poller.targets import runtime_http
+from poller.targets import attached_runtimes, runtime_http
 from poller.targets.attached_runtimes import Addresses, Tenant
 from poller.targets.runtime_api import CLOSE_GRACE
 from tests.targets.attached import attached, attaching, taken
@@ -22,6 +22,7 @@ from tests.targets.runtimes import (
     invocation,
     response_path,
 )
+from tests.waiting import soon
 
 UNSTATED = "Runtime exited without providing a reason"
 BEYOND_GRACE = CLOSE_GRACE + 0.05
@@ -230,23 +231,38 @@ async def all_came_in(address: str) -> None:
         assert (await pinging.call("GET", "/2018-06-01/ping")).body == b"pong"
 
 
-async def test_an_address_in_use_is_one_clear_line() -> None:
+async def test_an_address_in_use_is_one_clear_line_and_had_as_soon_as_it_is_free(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(attached_runtimes, "OPEN_PERIOD", 0.01)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        function = attached(Addresses(lambda: 0.0), port)
-        with pytest.raises(PollerError) as refusal:
-            await function.__aenter__()
+        async with attached(Addresses(lambda: 0.0), port) as function:
+            refused = await function.invoke(invocation())
+            await asyncio.sleep(0.05)  # in which it is tried again
+            other.close()
+            await soon(lambda: len(caplog.records) > 1)
 
-    assert str(refusal.value) == (
-        f"function orders: cannot serve runtimes at 127.0.0.1:{port}: Address already in use; "
-        "end what is there, or change runtime_api"
+    closed = f"cannot serve runtimes at 127.0.0.1:{port}: Address already in use"
+    assert refused == NotReached(closed)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"function orders: {closed}; end what is there, or change runtime_api; trying again until "
+        "it can be",
+        f"function orders: runtimes attach at 127.0.0.1:{port}",
+    ]
+
+
+async def test_an_unknown_host_is_one_clear_line_and_holds_up_no_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with attached(Addresses(lambda: 0.0), 9, host="nowhere.invalid"):
+        pass
+
+    (record,) = caplog.records
+    assert re.match(
+        r"function orders: cannot serve runtimes at nowhere\.invalid:9: [A-Z]", record.getMessage()
     )
-
-
-async def test_an_unknown_host_is_one_clear_line() -> None:
-    function = attached(Addresses(lambda: 0.0), 9, host="nowhere.invalid")
-    with pytest.raises(PollerError, match=r"cannot serve runtimes at nowhere\.invalid:9: [A-Z]"):
-        await function.__aenter__()
 
 
 async def test_connections_from_elsewhere_are_cut_unread_with_a_line_for_all(
