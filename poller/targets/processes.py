@@ -188,8 +188,8 @@ class ProcessPool:
                 self._dismiss(outcome.process)
 
     async def _start_one(self) -> _Ready | Failure:
-        if self._closed:
-            return NotReached(f"function {self._name} is being stopped")
+        if (closed := self._closed_now()) is not None:
+            return closed
         self._started += 1
         process = RuntimeProcess(self._launch, on_gone=self._forget, on_overrun=self._overran)
         self._processes.add(process)
@@ -198,6 +198,9 @@ class ProcessPool:
         except OSError as error:
             why = why_not_started(error, self._launch.arguments[0], self.folder)
             return NotReached(f"function {self._name}: cannot start {why}")
+        if (closed := self._closed_now()) is not None:  # there was nothing to end yet
+            process.kill()
+            return closed
         ready = False
         try:
             outcome = await process.initialise()
@@ -212,6 +215,10 @@ class ProcessPool:
                 return outcome
             case left:
                 return _Ready(process, left)
+
+    def _closed_now(self) -> NotReached | None:
+        """What an invocation comes to once the function is closed."""
+        return NotReached(f"function {self._name} is being stopped") if self._closed else None
 
     def _variables(self, api: str, mark: str) -> dict[str, str]:
         log_stream = log_stream_name(self._now(), self._started, self._environment.version)

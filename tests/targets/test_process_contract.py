@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from poller.interfaces import Errored, NotReached, Ran
+from poller.targets.runtime_process import RuntimeProcess
 from tests.targets.function_processes import (
     HANDLERS,
     Kept,
@@ -301,6 +302,28 @@ async def test_nothing_is_started_once_the_function_is_closed(make: Make) -> Non
         pass
 
     assert await function.invoke(invocation()) == NotReached("function orders is being stopped")
+
+
+async def test_what_starts_while_the_function_is_closed_ends(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that is slow to start a process: the function is closed before it has."""
+    may_start, started = asyncio.Event(), RuntimeProcess.start
+    begun: list[RuntimeProcess] = []
+
+    async def slow(process: RuntimeProcess) -> None:
+        begun.append(process)
+        await may_start.wait()
+        await started(process)
+
+    monkeypatch.setattr(RuntimeProcess, "start", slow)
+    async with make("faults.works") as function:
+        running = asyncio.ensure_future(function.invoke(invocation()))
+        await soon(lambda: bool(begun))
+        asyncio.get_running_loop().call_later(0.1, may_start.set)
+
+    assert await running == NotReached("function orders is being stopped")
+    await begun[0].gone()
 
 
 UNCACHED = {"PYTHONDONTWRITEBYTECODE": "1"}
