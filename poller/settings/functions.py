@@ -33,6 +33,7 @@ LAMBDA_TIMEOUT_DEFAULT = 900.0  # of a function that knows its own
 PROCESSES_DEFAULT = 10
 
 KINDS = ("handler", "command", "url", "runtime_api", "lambda")  # what runs; exactly one of them
+WILDCARDS = frozenset({"0.0.0.0", "::"})  # every address of this machine
 KINDS_OF_KEY = {
     "environment": ("handler", "command"),
     "path": ("handler", "command"),
@@ -69,16 +70,23 @@ def shared_addresses(functions: Iterable[FunctionConfig], listen: tuple[str, int
     Paths begin with the function.
     """
     problems = []
-    owners = {listen: "listen"}
+    owners = [(listen, "listen")]
     for function in functions:
         match function.runs:
             case RuntimeApiConfig(host=host, port=port):
-                owner = owners.setdefault((host, port), f"function {function.name}")
-                if owner != f"function {function.name}":
+                owner = next((each for place, each in owners if _meet(place, (host, port))), None)
+                if owner is not None:
                     message = f"is the address of {owner}, too"
                     problem = Problem((function.name, "runtime_api"), message, "give it another")
                     problems.append(problem)
+                owners.append(((host, port), f"function {function.name}"))
     return problems
+
+
+def _meet(place: tuple[str, int], other: tuple[str, int]) -> bool:
+    """Whether only one of them can be listened on, as far as their names tell."""
+    hosts = {"127.0.0.1" if host.lower() == "localhost" else host for host, _ in (place, other)}
+    return place[1] == other[1] and (len(hosts) == 1 or not hosts.isdisjoint(WILDCARDS))
 
 
 def undeclared(name: str, account: str) -> FunctionConfig:

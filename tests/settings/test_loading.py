@@ -648,6 +648,24 @@ def test_runtimes_cannot_attach_where_poller_listens(folder: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("listen", "place", "meet"),
+    [
+        ("127.0.0.1:9001", "localhost:9001", True),
+        ("127.0.0.1:9001", "{listen: 0.0.0.0:9001, allow: [10.0.0.0/8]}", True),
+        ("127.0.0.1:9001", "127.0.0.2:9001", False),
+        ("127.0.0.1:9001", "localhost:9002", False),
+    ],
+)
+def test_one_address_may_have_several_names(
+    folder: Path, listen: str, place: str, meet: bool
+) -> None:
+    text = f"listen: {listen}\nfunctions:\n  f: {{runtime_api: {place}}}\n"
+    assert [line.partition(": is ")[2] for line in lines(folder, text)] == (
+        ["the address of listen, too; give it another"] if meet else []
+    )
+
+
 def test_runtimes_of_two_functions_cannot_attach_to_one_address(folder: Path) -> None:
     place = "runtime_api: 127.0.0.1:9001"
 
